@@ -1,0 +1,210 @@
+package state
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/binary"
+	"math/bits"
+	"slices"
+
+	"github.com/kaizenchain/kaizen/host/chain"
+	"github.com/kaizenchain/kaizen/host/invariant"
+)
+
+// Overlay holds the writes of one block over a parent: the tree, or the overlay
+// of the block before. Every write can be taken back to a mark.
+//
+// One goroutine writes it; once nobody does any more, any number may read it.
+type Overlay struct {
+	parent  View
+	slots   []uint64 // hash table with linear probing: tag<<32 | number of the entry + 1; 0 is free
+	shift   uint8    // tag >> shift is the first slot to look at
+	entries []entry  // in the order of the first write
+	log     []logged // one record per write
+	arena   []byte   // where keys and values are copied to; replaced when full
+}
+
+type entry struct {
+	key, value []byte
+	deleted    bool
+}
+
+// logged is what a write replaced.
+type logged struct {
+	value   []byte
+	entry   uint32
+	deleted bool
+	created bool // there was no entry
+}
+
+// Bounds of the copy arena, bytes.
+const (
+	firstArena = 4 << 10
+	maxArena   = 256 << 10
+)
+
+// NewOverlay returns an overlay without writes. A nil parent is an empty state.
+func NewOverlay(parent View) *Overlay {
+	o := &Overlay{parent: parent}
+	o.resize(64)
+	return o
+}
+
+// SetParent replaces the parent by one with the same contents: the tree, when
+// the overlay below has been committed to it. It counts as a write.
+func (o *Overlay) SetParent(parent View) { o.parent = parent }
+
+// Len is the number of keys written.
+func (o *Overlay) Len() int { return len(o.entries) }
+
+// Get returns the value of key here or below.
+func (o *Overlay) Get(key []byte) ([]byte, bool) {
+	if i := o.find(key, tagOf(key)); i >= 0 {
+		e := &o.entries[i]
+		return e.value, !e.deleted
+	}
+	if o.parent == nil {
+		return nil, false
+	}
+	return o.parent.Get(key)
+}
+
+// Set writes a key; both slices are copied.
+func (o *Overlay) Set(key, value []byte) {
+	checkSizes(key, value)
+	o.write(key, o.copy(value), false)
+}
+
+// Delete removes a key, which may be absent.
+func (o *Overlay) Delete(key []byte) {
+	checkSizes(key, nil)
+	o.write(key, nil, true)
+}
+
+// Mark names the present contents for [Overlay.Revert].
+func (o *Overlay) Mark() int { return len(o.log) }
+
+// Revert takes back every write since mark. Marks taken after mark are void.
+func (o *Overlay) Revert(mark int) {
+	invariant.Hold(0 <= mark && mark <= len(o.log), "revert to mark %d of %d", mark, len(o.log))
+	for i := len(o.log) - 1; i >= mark; i-- {
+		l := &o.log[i]
+		if l.created {
+			o.drop(l.entry)
+		} else {
+			e := &o.entries[l.entry]
+			e.value, e.deleted = l.value, l.deleted
+		}
+		*l = logged{}
+	}
+	o.log = o.log[:mark]
+}
+
+// Changes lists every key written, in ascending path order. The slices in it are
+// the overlay's own.
+func (o *Overlay) Changes() []Change {
+	order := make([]placed, len(o.entries))
+	for i := range o.entries {
+		p := PathOf(o.entries[i].key)
+		order[i] = placed{prefix: binary.BigEndian.Uint64(p[:]), entry: uint32(i), path: p}
+	}
+	slices.SortFunc(order, func(a, b placed) int {
+		if a.prefix != b.prefix {
+			return cmp.Compare(a.prefix, b.prefix)
+		}
+		return bytes.Compare(a.path[:], b.path[:])
+	})
+	changes := make([]Change, len(order))
+	for i := range order {
+		e := &o.entries[order[i].entry]
+		changes[i] = Change{Key: e.key, Path: order[i].path, Value: e.value, Delete: e.deleted}
+	}
+	return changes
+}
+
+// placed is an entry and where it goes in the tree.
+type placed struct {
+	prefix uint64 // of path: decides nearly every comparison
+	entry  uint32
+	path   chain.Hash
+}
+
+func (o *Overlay) write(key, value []byte, deleted bool) {
+	tag := tagOf(key)
+	if i := o.find(key, tag); i >= 0 {
+		e := &o.entries[i]
+		o.log = append(o.log, logged{value: e.value, deleted: e.deleted, entry: uint32(i)})
+		e.value, e.deleted = value, deleted
+		return
+	}
+	o.log = append(o.log, logged{entry: uint32(len(o.entries)), created: true})
+	o.entries = append(o.entries, entry{key: o.copy(key), value: value, deleted: deleted})
+	if len(o.entries) > len(o.slots)/2 {
+		o.resize(2 * len(o.slots))
+		return
+	}
+	o.place(tag, len(o.entries))
+}
+
+// find returns the number of key's entry, or -1.
+func (o *Overlay) find(key []byte, tag uint32) int {
+	mask := uint32(len(o.slots) - 1)
+	for s := tag >> o.shift; ; s = (s + 1) & mask {
+		slot := o.slots[s]
+		if slot == 0 {
+			return -1
+		}
+		if uint32(slot>>32) == tag {
+			if i := int(uint32(slot)) - 1; bytes.Equal(o.entries[i].key, key) {
+				return i
+			}
+		}
+	}
+}
+
+// place puts a number into the first free slot for tag.
+func (o *Overlay) place(tag uint32, number int) {
+	mask := uint32(len(o.slots) - 1)
+	s := tag >> o.shift
+	for o.slots[s] != 0 {
+		s = (s + 1) & mask
+	}
+	o.slots[s] = uint64(tag)<<32 | uint64(number)
+}
+
+// drop removes the newest entry. Every other entry was placed before it and so
+// was never pushed past its slot: freeing that breaks no probe.
+func (o *Overlay) drop(i uint32) {
+	invariant.Hold(int(i) == len(o.entries)-1, "entry %d of %d is not the newest", i, len(o.entries))
+	tag, mask := tagOf(o.entries[i].key), uint32(len(o.slots)-1)
+	s := tag >> o.shift
+	for uint32(o.slots[s]) != i+1 {
+		s = (s + 1) & mask
+	}
+	o.slots[s] = 0
+	o.entries[i] = entry{}
+	o.entries = o.entries[:i]
+}
+
+// resize makes a table of n slots, a power of two. Entries go in again in their
+// order, which drop relies on.
+func (o *Overlay) resize(n int) {
+	o.slots, o.shift = make([]uint64, n), uint8(33-bits.Len(uint(n)))
+	for i := range o.entries {
+		o.place(tagOf(o.entries[i].key), i+1)
+	}
+}
+
+// copy keeps b in the arena.
+func (o *Overlay) copy(b []byte) []byte {
+	if len(b) > cap(o.arena)-len(o.arena) {
+		if len(b) > maxArena/8 {
+			return append(make([]byte, 0, len(b)), b...)
+		}
+		size := max(firstArena, min(maxArena, 2*cap(o.arena)))
+		o.arena = make([]byte, 0, max(size, len(b)))
+	}
+	n := len(o.arena)
+	o.arena = append(o.arena, b...)
+	return o.arena[n:len(o.arena):len(o.arena)]
+}

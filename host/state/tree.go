@@ -1,0 +1,165 @@
+package state
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"math/bits"
+
+	"github.com/kaizenchain/kaizen/host/chain"
+	"github.com/kaizenchain/kaizen/host/invariant"
+	"github.com/kaizenchain/kaizen/host/state/proof"
+)
+
+// Tree is a set of keys and values under a Merkle root (TREE.md): a binary
+// Patricia tree over the SHA-256 of the keys. The package comment says who may
+// call what at the same time.
+type Tree struct {
+	records records
+	index   index
+	nodes   nodes
+	root    link
+}
+
+// link is a child as its parent holds it: hashes live with the parent, so that
+// hashing a path reads no sibling.
+type link struct {
+	ref  uint32 // leafBit | record, or the number of an inner node, or 0 for nothing
+	hash chain.Hash
+}
+
+const leafBit = 1 << 31
+
+func isLeaf(ref uint32) bool { return ref&leafBit != 0 }
+
+// node is an inner node: what is below it agrees on all bits before its own.
+type node struct {
+	child [2]uint32
+	hash  [2]chain.Hash
+	bit   uint8
+}
+
+// nodes is an arena of inner nodes. Number 0 stands for none.
+type nodes struct {
+	chunks [][]node
+	next   uint32
+	free   []uint32
+}
+
+const chunkNodes = 1 << 12
+
+func (a *nodes) at(ref uint32) *node { return &a.chunks[ref/chunkNodes][ref%chunkNodes] }
+
+func (a *nodes) alloc() uint32 {
+	if n := len(a.free); n > 0 {
+		ref := a.free[n-1]
+		a.free = a.free[:n-1]
+		return ref
+	}
+	if a.next%chunkNodes == 0 {
+		a.chunks = append(a.chunks, make([]node, chunkNodes))
+		a.next = max(a.next, 1)
+	}
+	ref := a.next
+	invariant.Hold(ref < leafBit, "state is full: %d inner nodes", ref)
+	a.next++
+	return ref
+}
+
+// NewTree returns a tree without keys.
+func NewTree() *Tree {
+	t := new(Tree)
+	t.index.init(&t.records)
+	return t
+}
+
+// Len is the number of keys.
+func (t *Tree) Len() int { return t.index.keys }
+
+// Root is the hash of the whole, all zero if there is no key.
+func (t *Tree) Root() chain.Hash { return t.root.hash }
+
+// Get returns the value of key, valid until the next Commit.
+func (t *Tree) Get(key []byte) ([]byte, bool) {
+	r, _ := t.index.find(key, tagOf(key))
+	if r == 0 {
+		return nil, false
+	}
+	return t.records.value(r), true
+}
+
+// leafPath is the path of a leaf, hashed anew: to keep it would cost 32 bytes
+// for every key.
+func (t *Tree) leafPath(ref uint32) chain.Hash { return PathOf(t.records.key(ref &^ leafBit)) }
+
+// walk returns the leaf that the bits of path lead to from ref, which is not 0.
+func (t *Tree) walk(ref uint32, path *chain.Hash) uint32 {
+	for !isLeaf(ref) {
+		n := t.nodes.at(ref)
+		ref = n.child[bitOf(path, n.bit)]
+	}
+	return ref
+}
+
+// bitOf of TREE.md: bit i counted from the most significant of the first byte.
+func bitOf(path *chain.Hash, i uint8) int { return proof.Bit((*[32]byte)(path), i) }
+
+// pathBits is the number of bits in a path: what diverge returns for equals.
+const pathBits = 256
+
+// diverge returns the first bit in which two paths differ.
+func diverge(a, b *chain.Hash) int {
+	for i := range a {
+		if x := a[i] ^ b[i]; x != 0 {
+			return 8*i + bits.LeadingZeros8(x)
+		}
+	}
+	return pathBits
+}
+
+func hashLeaf(path *chain.Hash, value []byte) chain.Hash {
+	sum := sha256.Sum256(value)
+	return proof.HashLeaf((*[32]byte)(path), &sum)
+}
+
+func hashNode(bit uint8, left, right *chain.Hash) chain.Hash {
+	return proof.HashNode(bit, (*[32]byte)(left), (*[32]byte)(right))
+}
+
+// Ascend calls yield for every key whose path is from or above it, in path
+// order, until yield returns false.
+func (t *Tree) Ascend(from chain.Hash, yield func(key, value []byte) bool) {
+	if t.root.ref == 0 {
+		return
+	}
+	near := t.leafPath(t.walk(t.root.ref, &from))
+	t.ascend(t.root.ref, &from, diverge(&from, &near), yield)
+}
+
+// ascend visits what is at or above from. A nil from is everything; apart is the
+// bit at which from leaves the tree.
+func (t *Tree) ascend(ref uint32, from *chain.Hash, apart int, yield func(key, value []byte) bool) bool {
+	bit := pathBits
+	if !isLeaf(ref) {
+		bit = int(t.nodes.at(ref).bit)
+	}
+	if from != nil && apart < bit { // all of it is on one side of from
+		if bitOf(from, uint8(apart)) == 1 {
+			return true
+		}
+		from = nil
+	}
+	if isLeaf(ref) {
+		return yield(t.records.key(ref&^leafBit), t.records.value(ref&^leafBit))
+	}
+	n := t.nodes.at(ref)
+	if from == nil || bitOf(from, n.bit) == 0 {
+		if !t.ascend(n.child[0], from, apart, yield) {
+			return false
+		}
+		from = nil
+	}
+	return t.ascend(n.child[1], from, apart, yield)
+}
+
+// comparePaths orders two paths.
+func comparePaths(a, b *chain.Hash) int { return bytes.Compare(a[:], b[:]) }

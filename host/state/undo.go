@@ -1,0 +1,92 @@
+package state
+
+import (
+	"encoding/binary"
+	"sort"
+)
+
+// Undo is what one batch replaced: the old value of every key that it changed,
+// in path order. It never changes.
+type Undo struct {
+	entries []replaced
+	data    []byte // key and value of every entry
+}
+
+type replaced struct {
+	prefix uint64 // first 8 bytes of the path
+	offset int    // of the key in data; the value follows
+	value  int32  // its length, or absent
+	key    uint8
+}
+
+const (
+	absent        = -1
+	replacedBytes = 24 // of a replaced in memory
+)
+
+// newUndo allocates what add will need for ops, no more: undo is kept for long.
+func newUndo(ops []op, s *records) *Undo {
+	size := 0
+	for i := range ops {
+		size += len(ops[i].change.Key)
+		if ops[i].old != 0 {
+			size += len(s.value(ops[i].old))
+		}
+	}
+	return &Undo{entries: make([]replaced, 0, len(ops)), data: make([]byte, 0, size)}
+}
+
+func (u *Undo) add(o *op, s *records) {
+	e := replaced{
+		prefix: binary.BigEndian.Uint64(o.change.Path[:8]), offset: len(u.data),
+		value: absent, key: uint8(len(o.change.Key)),
+	}
+	u.data = append(u.data, o.change.Key...)
+	if o.old != 0 {
+		v := s.value(o.old)
+		e.value = int32(len(v))
+		u.data = append(u.data, v...)
+	}
+	u.entries = append(u.entries, e)
+}
+
+// size is the memory it takes, bytes.
+func (u *Undo) size() int { return cap(u.data) + cap(u.entries)*replacedBytes }
+
+// at returns entry i.
+func (u *Undo) at(i int) (key, value []byte, present bool) {
+	e := &u.entries[i]
+	middle := e.offset + int(e.key)
+	key = u.data[e.offset:middle:middle]
+	if e.value == absent {
+		return key, nil, false
+	}
+	end := middle + int(e.value)
+	return key, u.data[middle:end:end], true
+}
+
+// get looks a key up by its path; changed is false if the batch left it alone.
+func (u *Undo) get(key []byte, prefix uint64) (value []byte, present, changed bool) {
+	for i := u.search(prefix); i < len(u.entries) && u.entries[i].prefix == prefix; i++ {
+		if k, v, ok := u.at(i); string(k) == string(key) {
+			return v, ok, true
+		}
+	}
+	return nil, false, false
+}
+
+// search returns the first entry at or above a path prefix.
+func (u *Undo) search(prefix uint64) int {
+	return sort.Search(len(u.entries), func(i int) bool { return u.entries[i].prefix >= prefix })
+}
+
+// Into writes the old values into o: with them committed, the batch is undone.
+func (u *Undo) Into(o *Overlay) {
+	for i := range u.entries {
+		if key, value, ok := u.at(i); ok {
+			o.Set(key, value)
+		} else {
+			o.Delete(key)
+		}
+	}
+}
