@@ -1,0 +1,258 @@
+package stf
+
+import (
+	"crypto/sha256"
+	"fmt"
+
+	"github.com/kaizenchain/kaizen/host/chain"
+	"github.com/kaizenchain/kaizen/stf-modules/abi"
+)
+
+// Trap is how a host call stops the guest: a machine turns it into its engine's
+// trap and reports CodeTrap.
+type Trap struct{ Reason string }
+
+func (t *Trap) Error() string { return t.Reason }
+
+// Session is the host's side of one export call: what the guest asked for, and
+// what it is allowed to ask for. host/wasm and host/native both call it, so that
+// the rules exist once. A method that returns a Trap must stop the guest.
+type Session struct {
+	Crypto Crypto
+	Log    func(line []byte) // nil: dropped
+
+	export string
+	phase  abi.Phase
+	view   View
+	state  State
+	tx     *Tx
+	start  int // mark before the call
+	kept   int // mark at accept
+
+	accepted bool
+	id       chain.Hash
+	written  int // bytes of keys and values
+	events   [][]byte
+	output   []byte
+	record   bool // remember hashes in tx
+}
+
+// Start begins an export call. state is nil in a phase that cannot write; tx is
+// nil where there is none.
+func (s *Session) Start(export string, phase abi.Phase, view View, state State, tx *Tx) {
+	s.export, s.phase, s.view, s.state, s.tx = export, phase, view, state, tx
+	s.accepted, s.id, s.written, s.events, s.output = false, chain.Hash{}, 0, nil, s.output[:0]
+	s.record = phase == abi.PhaseNone && tx != nil
+	if state != nil {
+		s.start = state.Mark()
+		s.kept = s.start
+	}
+}
+
+// Finish ends the call: the writes of a failed one are taken back, to accept's
+// mark if it got that far. The detail of a module's own error is its output; the
+// detail of a trap is the reason of the [Trap] that a method here returned, and
+// empty for a trap of the engine's own, whose words differ between engines and
+// would reach the receipts root.
+func (s *Session) Finish(code abi.Code, trap string) Outcome {
+	out := Outcome{Code: code, Accepted: s.accepted, ID: s.id, Output: s.output}
+	switch {
+	case code == abi.CodeOK:
+		out.Events = s.events
+		if s.phase == abi.PhaseExecute && !s.accepted {
+			// Nothing may be written for a transaction that never was accepted.
+			s.state.Revert(s.start)
+			out.Events = nil
+		}
+	case s.state != nil:
+		s.state.Revert(s.kept)
+	}
+	if code != abi.CodeOK {
+		out.Detail = trap
+		if code < abi.HostCodeMin {
+			out.Detail = string(s.output)
+		}
+		if len(out.Detail) > abi.MaxDetailBytes {
+			out.Detail = out.Detail[:abi.MaxDetailBytes]
+		}
+	}
+	s.view, s.state, s.tx = nil, nil, nil
+	return out
+}
+
+func (s *Session) forbid(call string) *Trap {
+	return &Trap{fmt.Sprintf("%s may not call %s", s.export, call)}
+}
+
+func checkKey(key []byte) *Trap {
+	if len(key) == 0 || len(key) > abi.MaxKeyBytes {
+		return &Trap{fmt.Sprintf("state key of %d bytes, want 1 to %d", len(key), abi.MaxKeyBytes)}
+	}
+	return nil
+}
+
+// StateGet reads a key: the value, valid until the next write, or false.
+func (s *Session) StateGet(key []byte) ([]byte, bool, *Trap) {
+	if s.phase < abi.PhaseRead {
+		return nil, false, s.forbid(abi.ImportStateGet)
+	}
+	if t := checkKey(key); t != nil {
+		return nil, false, t
+	}
+	v, ok := s.view.Get(key)
+	return v, ok, nil
+}
+
+// StateSet writes a key; both slices are copied.
+func (s *Session) StateSet(key, value []byte) *Trap {
+	if s.phase < abi.PhaseHook {
+		return s.forbid(abi.ImportStateSet)
+	}
+	if t := checkKey(key); t != nil {
+		return t
+	}
+	if len(value) > abi.MaxValueBytes {
+		return &Trap{fmt.Sprintf("state value of %d bytes, limit %d", len(value), abi.MaxValueBytes)}
+	}
+	if t := s.count(len(key) + len(value)); t != nil {
+		return t
+	}
+	s.state.Set(key, value)
+	return nil
+}
+
+// count bounds what one call may write: every write is kept until the block is
+// committed, also of a key that is written again and again.
+func (s *Session) count(n int) *Trap {
+	limit := abi.MaxHookWrites
+	if s.phase == abi.PhaseExecute {
+		limit = abi.MaxTxWrites
+	}
+	if s.written += n; s.written > limit {
+		return &Trap{fmt.Sprintf("%s writes more than %d bytes", s.export, limit)}
+	}
+	return nil
+}
+
+// StateDelete removes a key; removing one that is absent is allowed.
+func (s *Session) StateDelete(key []byte) *Trap {
+	if s.phase < abi.PhaseHook {
+		return s.forbid(abi.ImportStateDelete)
+	}
+	if t := checkKey(key); t != nil {
+		return t
+	}
+	if t := s.count(len(key)); t != nil {
+		return t
+	}
+	s.state.Delete(key)
+	return nil
+}
+
+// Keccak256 hashes b, or remembers that inspect hashed the same bytes.
+func (s *Session) Keccak256(b []byte) chain.Hash {
+	if s.tx == nil {
+		return s.Crypto.Keccak256(b)
+	}
+	for i := range s.tx.Hashes {
+		if string(s.tx.Hashes[i].Input) == string(b) {
+			return s.tx.Hashes[i].Sum
+		}
+	}
+	sum := s.Crypto.Keccak256(b)
+	if s.record && len(s.tx.Hashes) < maxRemembered {
+		s.tx.Hashes = append(s.tx.Hashes, Keccak{Input: append([]byte(nil), b...), Sum: sum})
+	}
+	return sum
+}
+
+// maxRemembered bounds the hashes remembered for one transaction.
+const maxRemembered = 4 * abi.MaxSignatures
+
+// SHA256 hashes b.
+func (s *Session) SHA256(b []byte) chain.Hash { return sha256.Sum256(b) }
+
+// Recover returns the signer of digest, from the cache if inspect named the
+// signature.
+func (s *Session) Recover(digest *[32]byte, sig *[65]byte) (chain.Address, bool, *Trap) {
+	if s.phase < abi.PhaseRead {
+		return chain.Address{}, false, s.forbid(abi.ImportRecover)
+	}
+	if s.tx != nil {
+		for i := range s.tx.Signers {
+			c := &s.tx.Signers[i]
+			if c.Digest == *digest && c.Sig == *sig {
+				return c.Address, c.OK, nil
+			}
+		}
+	}
+	a, ok := s.Crypto.Recover(digest, sig)
+	return a, ok, nil
+}
+
+// Accept names the running transaction: from here on it belongs in the block,
+// and what has been written so far stays even if the rest fails.
+func (s *Session) Accept(id *[32]byte) *Trap {
+	if s.phase != abi.PhaseExecute {
+		return s.forbid(abi.ImportAccept)
+	}
+	if s.accepted {
+		return &Trap{"accept called twice"}
+	}
+	s.accepted, s.id, s.kept = true, *id, s.state.Mark()
+	return nil
+}
+
+// Emit adds an event; the bytes are copied.
+func (s *Session) Emit(event []byte) *Trap {
+	if s.phase < abi.PhaseHook {
+		return s.forbid(abi.ImportEmit)
+	}
+	if len(event) > abi.MaxEventBytes || len(s.events) >= abi.MaxEventsPerRun {
+		return &Trap{fmt.Sprintf("event %d of %d bytes, limits %d and %d", len(s.events)+1, len(event), abi.MaxEventsPerRun, abi.MaxEventBytes)}
+	}
+	s.events = append(s.events, append([]byte(nil), event...))
+	return nil
+}
+
+// Output sets the call's output, replacing an earlier one; the bytes are copied.
+func (s *Session) Output(b []byte) *Trap {
+	if len(b) > abi.MaxOutputBytes {
+		return &Trap{fmt.Sprintf("output of %d bytes, limit %d", len(b), abi.MaxOutputBytes)}
+	}
+	s.output = append(s.output[:0], b...)
+	return nil
+}
+
+// LogLine passes a line to the node's log; it reaches no result.
+func (s *Session) LogLine(b []byte) *Trap {
+	if len(b) > abi.MaxLogBytes {
+		return &Trap{fmt.Sprintf("log line of %d bytes, limit %d", len(b), abi.MaxLogBytes)}
+	}
+	if s.Log != nil {
+		s.Log(b)
+	}
+	return nil
+}
+
+// Inspected turns the output of an inspect call into what tx caches: its id and
+// its signers. The hashes were recorded on the way.
+func (s *Session) Inspected(tx *Tx, out Outcome, schema *Schema) {
+	tx.Leaf = chain.LeafHash(tx.Raw)
+	if out.Code != abi.CodeOK {
+		tx.Refusal = schema.Refusal(out)
+		return
+	}
+	var v abi.Inspection
+	if !abi.ReadInspection(out.Output, &v) {
+		tx.Refusal = &Refusal{Code: abi.CodeTrap, Name: "Trap", Detail: "inspect returned malformed output"}
+		return
+	}
+	tx.ID = v.ID
+	tx.Signers = make([]Signer, len(v.Signatures))
+	for i := range v.Signatures {
+		c := &tx.Signers[i]
+		c.Signature = v.Signatures[i]
+		c.Address, c.OK = s.Crypto.Recover(&c.Digest, &c.Sig)
+	}
+}
