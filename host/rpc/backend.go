@@ -1,0 +1,99 @@
+package rpc
+
+import (
+	"context"
+	"errors"
+
+	"github.com/kaizenchain/kaizen/host/chain"
+	"github.com/kaizenchain/kaizen/host/rpc/api"
+	"github.com/kaizenchain/kaizen/host/stf"
+)
+
+// Backend is the node behind the server; host/node implements it for the write
+// node and for the read node. Every method may be called from any number of
+// goroutines at once, and returns promptly once ctx is done.
+//
+// Errors: one of this package's sentinels, wrapped with what was asked for; a
+// [*stf.Refusal] where the module said no; the error of a done ctx. Any other is
+// answered as InternalError without its text, and logged.
+type Backend interface {
+	// Info is what does not change while the node runs.
+	Info() api.Info
+	// Status is where the node stands now.
+	Status() api.Status
+	// Schema names the module's errors and describes its events.
+	Schema() *stf.Schema
+	// Health is what GET /readyz lists: caught up, oracle fresh, disk fine …
+	Health() []api.Check
+
+	// Submit puts transactions into the chain and returns once each has been
+	// refused, or executed and made durable (invariant 2). Results are in the
+	// order of raws, transactions are executed in that order, and other callers'
+	// may come in between. The backend may keep raws; nobody writes to them.
+	// There are 1 to MaxTxs of them, each of 1 to abi.MaxTxBytes bytes.
+	Submit(ctx context.Context, raws [][]byte) []Submitted
+	// Simulate executes a transaction after the block at ref (pending: after the
+	// open block's transactions so far) on a scratch state, and keeps nothing. The
+	// result names the block that the state is of.
+	Simulate(ctx context.Context, raw []byte, at api.Ref) (chain.Receipt, chain.BlockID, error)
+
+	// Resolve finds the block that ref names; the hash of the open block
+	// (pending) is zero. Errors: ErrBlockNotFound, ErrTagUnavailable.
+	Resolve(at api.Ref) (chain.BlockID, error)
+	// Header, Block and Results are those of a sealed block at a height.
+	// Errors: ErrBlockNotFound, also for one that is pruned.
+	Header(height uint64) (chain.Header, error)
+	Block(height uint64) (*chain.Block, *chain.Results, error)
+	// Oracle is the snapshot in force in the block at ref, the open one included.
+	Oracle(at api.Ref) (chain.OracleSnapshot, chain.BlockID, error)
+	// Transaction finds a transaction by id, in the open block too. Error:
+	// ErrTxNotFound.
+	Transaction(id chain.Hash) (Located, error)
+
+	// Query runs the module's query export on the state after the block at ref
+	// and returns the module's JSON. Errors also: ErrStateUnavailable.
+	Query(ctx context.Context, at api.Ref, query []byte) (json []byte, block chain.BlockID, err error)
+	// Prove proves a state key present or absent after the block at ref, which is
+	// a sealed one. Errors also: ErrStateUnavailable, ErrTagUnavailable for pending.
+	Prove(ctx context.Context, at api.Ref, key []byte) (Proof, error)
+}
+
+// Submitted is what became of one submitted transaction. With Err nil the
+// receipt is durable. Err is a *stf.Refusal, ErrBusy, ErrReadOnly, ErrStopping
+// or the error of a done ctx; then Receipt.ID is set if it is known and nothing
+// else means anything.
+type Submitted struct {
+	Receipt chain.Receipt
+	Height  uint64
+	Index   int
+	Err     error
+}
+
+// Located is a transaction in a block. Block.Hash is zero while the block is
+// open.
+type Located struct {
+	Raw     []byte
+	Receipt chain.Receipt
+	Block   chain.BlockID
+	Index   int
+}
+
+// Proof is a state key's value, or absence, and what proves it under the state
+// root of Header.
+type Proof struct {
+	Value   []byte
+	Present bool
+	Proof   []byte // encoded as the state tree's format document says
+	Header  chain.Header
+}
+
+// Errors of a [Backend]. ERRORS.md has their numbers.
+var (
+	ErrBusy             = errors.New("the intake queue is full")
+	ErrBlockNotFound    = errors.New("block not found")
+	ErrTxNotFound       = errors.New("transaction not found")
+	ErrStateUnavailable = errors.New("the state after that block is not kept here")
+	ErrTagUnavailable   = errors.New("this node does not serve that tag")
+	ErrReadOnly         = errors.New("this node takes no transactions")
+	ErrStopping         = errors.New("the node is shutting down")
+)

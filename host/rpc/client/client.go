@@ -1,0 +1,248 @@
+// Package client is the Go client of host/rpc, over HTTP or WebSocket by the
+// scheme of the URL. The command line and the load generator are built on it.
+//
+// It owns the wire: requests, answers, reconnecting, and the errors that tell an
+// answer from silence. Shapes are those of host/rpc/api. It must not import the
+// server.
+//
+//	c, err := client.New("http://127.0.0.1:8545")
+//	status, err := c.Status(ctx)
+//	receipt, err := c.SendTransaction(ctx, raw)
+//	var e *client.Error; errors.As(err, &e)          the node answered: no
+//	errors.Is(err, client.ErrUnreachable)            nobody answered
+//
+// A Client may be used by any number of goroutines at once.
+package client
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/kaizenchain/kaizen/host/rpc/api"
+	"github.com/kaizenchain/kaizen/host/rpc/internal/jsonscan"
+)
+
+// Limits of the client's side.
+const (
+	// MaxAnswerBytes bounds one answer, bytes: twice what a node sends unless
+	// configured otherwise.
+	MaxAnswerBytes = 32 << 20
+	// DefaultTimeout is how long a call may take whose context has no deadline.
+	DefaultTimeout = 30 * time.Second
+	// maxIdleConns is how many idle HTTP connections are kept.
+	maxIdleConns = 64
+)
+
+// ErrUnreachable is wrapped by an error that means that no answer came: refused,
+// timed out, cut off, or not a JSON-RPC server. A transaction may have been
+// executed nevertheless.
+var ErrUnreachable = errors.New("node unreachable")
+
+// Error is an answer of the node that says no. Code and Name are those of
+// ERRORS.md, or of the module.
+type Error struct {
+	Method  string
+	Code    api.Code
+	Name    string
+	Field   string // the offending field, if one is
+	Want    string // what is accepted there
+	Detail  string
+	Message string // all of it on one line
+}
+
+func (e *Error) Error() string { return e.Method + ": " + e.Message }
+
+// transport carries one request and brings its answer's bytes.
+type transport interface {
+	roundTrip(ctx context.Context, id uint64, request []byte) ([]byte, error)
+	close() error
+}
+
+// Client talks to one node.
+type Client struct {
+	url       string
+	http      *http.Client
+	base      string // http URL without path, for the health endpoints
+	transport transport
+	nextID    atomic.Uint64
+}
+
+// Option changes how a client connects.
+type Option func(*http.Transport)
+
+// WithDialer makes connections with dial; tests use it to stay in memory.
+func WithDialer(dial func(ctx context.Context, network, addr string) (net.Conn, error)) Option {
+	return func(t *http.Transport) { t.DialContext = dial }
+}
+
+// New makes a client of the node at rawURL: http://, https://, ws:// or wss://; a
+// bare host:port is http. Nothing is dialled before the first call.
+func New(rawURL string, options ...Option) (*Client, error) {
+	if !strings.Contains(rawURL, "://") {
+		rawURL = "http://" + rawURL
+	}
+	u, err := url.Parse(rawURL)
+	if err != nil || u.Host == "" {
+		return nil, fmt.Errorf("node URL %q: want http://host:port or ws://host:port/ws", rawURL)
+	}
+	t := &http.Transport{Proxy: http.ProxyFromEnvironment, MaxIdleConns: maxIdleConns, MaxIdleConnsPerHost: maxIdleConns, DisableCompression: true}
+	for _, o := range options {
+		o(t)
+	}
+	c := &Client{url: u.String(), http: &http.Client{Transport: t}}
+	switch u.Scheme {
+	case "http", "https":
+		c.base = u.Scheme + "://" + u.Host
+		c.transport = &httpTransport{url: c.url, http: c.http}
+	case "ws", "wss":
+		c.base = "http" + strings.TrimPrefix(u.Scheme, "ws") + "://" + u.Host
+		if u.Path == "" || u.Path == "/" {
+			u.Path = "/ws"
+		}
+		c.url = u.String()
+		c.transport = &wsTransport{url: c.url, http: c.http}
+	default:
+		return nil, fmt.Errorf("node URL %q: scheme %q, want http, https, ws or wss", rawURL, u.Scheme)
+	}
+	return c, nil
+}
+
+// URL is where the client calls.
+func (c *Client) URL() string { return c.url }
+
+// Close closes every connection. Calls under way fail.
+func (c *Client) Close() error {
+	err := c.transport.close()
+	c.http.CloseIdleConnections()
+	return err
+}
+
+// Call runs any method. params is what encoding/json makes an array or an object
+// of, or nil; the result is decoded into result unless that is nil.
+func (c *Client) Call(ctx context.Context, method string, params, result any) error {
+	var p []byte
+	if params != nil {
+		var err error
+		if p, err = json.Marshal(params); err != nil {
+			return fmt.Errorf("%s: parameters: %w", method, err)
+		}
+	}
+	return c.call(ctx, method, p, result)
+}
+
+// answer is the members of a JSON-RPC response, each still JSON.
+type answer struct{ version, id, result, err []byte }
+
+func readAnswer(b []byte) (a answer, ok bool) {
+	sc := jsonscan.New(b)
+	ok = sc.Object(func(name string, value []byte) bool {
+		switch name {
+		case "jsonrpc":
+			a.version = value
+		case "id":
+			a.id = value
+		case "result":
+			a.result = value
+		case "error":
+			a.err = value
+		}
+		return true
+	})
+	return a, ok && sc.End() && string(a.version) == `"2.0"`
+}
+
+func (c *Client) call(ctx context.Context, method string, params []byte, result any) error {
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, DefaultTimeout)
+		defer cancel()
+	}
+	id := c.nextID.Add(1)
+	b, err := c.transport.roundTrip(ctx, id, encodeRequest(id, method, params))
+	if err != nil {
+		return fmt.Errorf("%s at %s: %w", method, c.url, err)
+	}
+	return c.decode(method, id, b, result)
+}
+
+func encodeRequest(id uint64, method string, params []byte) []byte {
+	b := make([]byte, 0, len(params)+len(method)+64)
+	b = fmt.Appendf(b, `{"jsonrpc":"2.0","id":%d,"method":%q`, id, method)
+	if params != nil {
+		b = append(append(b, `,"params":`...), params...)
+	}
+	return append(b, '}')
+}
+
+func (c *Client) decode(method string, id uint64, b []byte, result any) error {
+	a, ok := readAnswer(b)
+	if !ok {
+		return fmt.Errorf("%s at %s: %w: not a JSON-RPC answer: %.120q", method, c.url, ErrUnreachable, b)
+	}
+	if a.err != nil {
+		return c.refused(method, a.err)
+	}
+	if string(a.id) != strconv.FormatUint(id, 10) {
+		return fmt.Errorf("%s at %s: %w: answer to another call: %.120q", method, c.url, ErrUnreachable, b)
+	}
+	if result == nil {
+		return nil
+	}
+	if err := json.Unmarshal(a.result, result); err != nil {
+		return fmt.Errorf("%s at %s: result: %w", method, c.url, err)
+	}
+	return nil
+}
+
+// refused is the error object of an answer as an [*Error].
+func (c *Client) refused(method string, b []byte) error {
+	var e api.Error
+	if err := json.Unmarshal(b, &e); err != nil {
+		return fmt.Errorf("%s at %s: %w: not a JSON-RPC error: %.120q", method, c.url, ErrUnreachable, b)
+	}
+	d := e.Data
+	return &Error{Method: method, Code: e.Code, Name: d.Name, Field: d.Field, Want: d.Want, Detail: d.Detail, Message: e.Message}
+}
+
+// unreachable wraps an error of the network. A call that its own caller gave up
+// says so and not that the node is down.
+func unreachable(ctx context.Context, err error) error {
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return ctx.Err()
+	}
+	return fmt.Errorf("%w: %w", ErrUnreachable, err)
+}
+
+// encodeTxs writes the parameters of the send methods: a list in a list.
+func encodeTxs(raws [][]byte) []byte {
+	n := 4
+	for _, raw := range raws {
+		n += 2*len(raw) + 5
+	}
+	b := append(make([]byte, 0, n), '[', '[')
+	for i, raw := range raws {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = appendHex(b, raw)
+	}
+	return append(b, ']', ']')
+}
+
+func appendHex(b, raw []byte) []byte {
+	return append(hex.AppendEncode(append(b, '"', '0', 'x'), raw), '"')
+}
+
+// trimmed is for error messages: a body without its white space.
+func trimmed(b []byte) []byte { return bytes.TrimSpace(b) }

@@ -1,0 +1,67 @@
+package rpc
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/kaizenchain/kaizen/host/rpc/api"
+)
+
+// metrics are the server's own; the rest of GET /metrics is the node's.
+type metrics struct {
+	requests    *prometheus.CounterVec
+	seconds     *prometheus.HistogramVec
+	connections *prometheus.GaugeVec
+	limited     *prometheus.CounterVec
+	unknown     methodMetrics
+}
+
+// methodMetrics are the two that every successful call touches, looked up once.
+type methodMetrics struct {
+	ok      prometheus.Counter
+	seconds prometheus.Observer
+}
+
+// unknownMethod is the label of calls that name no method of ours: a label must
+// never hold what a client chose.
+const unknownMethod = "unknown"
+
+func newMetrics(reg prometheus.Registerer) (*metrics, error) {
+	m := &metrics{
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kaizen_rpc_requests_total",
+			Help: "JSON-RPC calls answered, by method and error code (0: success)."}, []string{"method", "code"}),
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "kaizen_rpc_request_seconds",
+			Help: "Time to execute a JSON-RPC call, by method.", Buckets: prometheus.ExponentialBuckets(50e-6, 4, 10)}, []string{"method"}),
+		connections: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "kaizen_rpc_connections",
+			Help: "Open connections: tcp counts all of them, ws the WebSocket ones among them."}, []string{"transport"}),
+		limited: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kaizen_rpc_limited_total",
+			Help: "Requests and connections turned away, by limit."}, []string{"limit"}),
+	}
+	for _, c := range []prometheus.Collector{m.requests, m.seconds, m.connections, m.limited} {
+		if err := reg.Register(c); err != nil {
+			return nil, err
+		}
+	}
+	m.unknown = m.method(unknownMethod)
+	return m, nil
+}
+
+func (m *metrics) method(name string) methodMetrics {
+	return methodMetrics{ok: m.requests.WithLabelValues(name, "0"), seconds: m.seconds.WithLabelValues(name)}
+}
+
+// observe counts one call; method is nil if there is no such method.
+func (m *metrics) observe(method *method, code api.Code, took time.Duration) {
+	name, seen := unknownMethod, &m.unknown
+	if method != nil {
+		name, seen = method.name, &method.seen
+	}
+	if code == 0 {
+		seen.ok.Inc()
+	} else {
+		m.requests.WithLabelValues(name, strconv.Itoa(int(code))).Inc()
+	}
+	seen.seconds.Observe(took.Seconds())
+}
