@@ -1,0 +1,214 @@
+package wire
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"flag"
+	"fmt"
+	"net"
+	"os"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/kaizenchain/kaizen/host/chain"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden file")
+
+// samples has every message once, with a different value in every field.
+func samples() []Message {
+	h := func(b byte) (h chain.Hash) {
+		for i := range h {
+			h[i] = b + byte(i)
+		}
+		return h
+	}
+	id := func(n uint64) chain.BlockID { return chain.BlockID{Number: n, Hash: h(byte(n))} }
+	tip := func(n uint64) chain.TipID { return chain.TipID{Block: id(n), Batch: chain.BatchID(id(n + 100))} }
+	header := chain.Header{Version: chain.BlockVersion, ChainID: 1, Height: 7, Parent: h(1), Time: 1234, OracleHash: h(2), TxsRoot: h(3),
+		ReceiptsRoot: h(4), StateRoot: h(5), ModuleHash: h(6), Sequencer: h(7)}
+	return []Message{
+		Hello{Version: ProtocolVersion, ChainID: 42, Genesis: h(10), Module: h(20), Role: RoleReader, Head: id(9), MaxFrame: MaxFrameBytes, Agent: "kaizen/1.0"},
+		Refusal{Code: CodeModule, Ours: "0xaa", Theirs: "0xbb"},
+		Ping{Nonce: 5}, Pong{Nonce: 6},
+		GetTips{ID: 1}, Tips{ID: 2, Tips: chain.Tips{Proposed: id(1), Checkpointed: tip(2), Proven: tip(3), Finalized: tip(4)}},
+		GetBlocks{ID: 3, From: 1000, Limit: 50, MaxBytes: 1 << 20}, Blocks{ID: 4, Blocks: [][]byte{[]byte("one"), []byte("two")}},
+		GetHeader{ID: 5, Number: 77}, Header{ID: 6, Header: header},
+		GetGenesis{ID: 8}, Genesis{ID: 9, Document: []byte("document")},
+		Failed{ID: 7, Code: FailNotAvailable, Text: "block 9"},
+		Subscribe{Ride: true}, Doorbell{Tip: id(8), Block: []byte("block")},
+	}
+}
+
+// TestGolden: the bytes of protocol version 1 never change.
+func TestGolden(t *testing.T) {
+	var out strings.Builder
+	for _, m := range samples() {
+		fmt.Fprintf(&out, "%#x %T\n%s\n", uint8(m.kind()), m, hex.EncodeToString(encode(m, 0)))
+	}
+	const file = "testdata/messages_v1.txt"
+	if *update {
+		if err := os.WriteFile(file, []byte(out.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out.String() != string(want) {
+		t.Errorf("the encoding has changed:\n%s\nwant\n%s", out.String(), want)
+	}
+}
+
+// TestRoundTrip also checks that every proper prefix of a message, and a message
+// with a tail, is refused.
+func TestRoundTrip(t *testing.T) {
+	for _, m := range samples() {
+		payload := m.append(nil)
+		got, err := Decode(m.kind(), payload)
+		if err != nil || !reflect.DeepEqual(got, m) {
+			t.Errorf("%T came back as %+v, %v", m, got, err)
+		}
+		for n := range payload {
+			if got, err := Decode(m.kind(), payload[:n]); !errors.Is(err, ErrMalformed) {
+				t.Errorf("%T cut to %d of %d bytes: %+v, %v", m, n, len(payload), got, err)
+			}
+		}
+		if _, err := Decode(m.kind(), append(payload, 0)); !errors.Is(err, ErrMalformed) {
+			t.Errorf("%T with a tail: %v", m, err)
+		}
+	}
+}
+
+// TestHelloOfAnotherVersion: of a version that is not ours, the number is known.
+func TestHelloOfAnotherVersion(t *testing.T) {
+	m, err := Decode(TypeHello, append([]byte(magic), 9, 0, 'a', 'n', 'y'))
+	if h, ok := m.(Hello); err != nil || !ok || h != (Hello{Version: 9}) {
+		t.Errorf("%+v, %v", m, err)
+	}
+}
+
+// TestTextsAreClipped: a text for people never makes a message that the other
+// side refuses.
+func TestTextsAreClipped(t *testing.T) {
+	long := strings.Repeat("x", 1000)
+	for _, m := range []Message{Refusal{Ours: long, Theirs: long}, Failed{Text: long}, Hello{Version: ProtocolVersion, Agent: long}} {
+		if _, err := Decode(m.kind(), m.append(nil)); err != nil {
+			t.Errorf("%T: %v", m, err)
+		}
+		if n := len(encode(m, 0)); n > MaxRequestFrameBytes {
+			t.Errorf("%T takes %d bytes of %d", m, n, MaxRequestFrameBytes)
+		}
+	}
+}
+
+// TestLargestAnswerFits: what a server may put into one frame fits one.
+func TestLargestAnswerFits(t *testing.T) {
+	limits := Limits{MaxResponseBytes: 1 << 30}.withDefaults()
+	if n := limits.MaxResponseBytes + blocksOverhead; n > MaxFrameBytes {
+		t.Errorf("%d bytes", n)
+	}
+	if n := chain.MaxBlockBytes + blocksOverhead; n > MaxFrameBytes {
+		t.Errorf("the largest block takes %d bytes", n)
+	}
+	encode(Blocks{Blocks: [][]byte{make([]byte, chain.MaxBlockBytes)}}, 0)
+	encode(Genesis{Document: make([]byte, maxDocumentBytes)}, 0)
+}
+
+func FuzzDecode(f *testing.F) {
+	for _, m := range samples() {
+		f.Add(uint8(m.kind()), m.append(nil))
+	}
+	f.Add(uint8(TypeBlocks), []byte{0, 0, 0, 0, 255, 255, 255, 255})
+	f.Fuzz(func(t *testing.T, kind uint8, payload []byte) {
+		m, err := Decode(Type(kind), payload)
+		if err != nil {
+			if !errors.Is(err, ErrMalformed) && !errors.Is(err, ErrUnknownType) {
+				t.Fatalf("an error of no kind: %v", err)
+			}
+			return
+		}
+		if h, ok := m.(Hello); ok && h.Version != ProtocolVersion {
+			return // it keeps nothing else
+		}
+		if again := m.append(nil); !bytes.Equal(again, payload) {
+			t.Fatalf("%T has two encodings:\n%x\n%x", m, payload, again)
+		}
+	})
+}
+
+// FuzzFrames reads frames from any bytes: it ends, with an error of the list, and
+// never takes more memory than the limit.
+func FuzzFrames(f *testing.F) {
+	var all []byte
+	for _, m := range samples() {
+		all = append(all, encode(m, 0)...)
+	}
+	f.Add(all)
+	f.Add([]byte{255, 255, 255, 255, 1})
+	f.Add([]byte{0, 0, 0, 0})
+	f.Add(binary.LittleEndian.AppendUint32(nil, MaxRequestFrameBytes))
+	f.Fuzz(func(t *testing.T, stream []byte) {
+		r := newFramer(noDeadlines{}, bufio.NewReader(bytes.NewReader(stream)), Limits{}.withDefaults(), MaxRequestFrameBytes)
+		for {
+			if _, body, err := r.readFrame(time.Hour); err != nil {
+				if err.Error() != "EOF" && !errors.Is(err, ErrTruncated) && !errors.Is(err, ErrFrameSize) {
+					t.Fatalf("an error of no kind: %v", err)
+				}
+				return
+			} else if len(body) > MaxRequestFrameBytes {
+				t.Fatalf("a frame of %d bytes", len(body))
+			}
+		}
+	})
+}
+
+// noDeadlines is a connection of which only the deadlines are used.
+type noDeadlines struct{ net.Conn }
+
+func (noDeadlines) SetReadDeadline(time.Time) error { return nil }
+
+func TestSubscriber(t *testing.T) {
+	frames := func(n byte) push { return push{bell: []byte{n}, ride: []byte{n, n}} }
+	s := newSubscriber()
+	s.offer(frames(1))
+	if _, _, ok := s.next(); ok {
+		t.Error("a peer that did not subscribe gets something")
+	}
+	s.subscribe(true)
+	if _, ring, ok := s.next(); !ok || !ring {
+		t.Error("no doorbell at the start")
+	}
+	for n := range byte(maxPushes) {
+		s.offer(frames(n))
+	}
+	for n := range byte(maxPushes) {
+		if f, ring, ok := s.next(); !ok || ring || !bytes.Equal(f, []byte{n, n}) {
+			t.Errorf("push %d is %v", n, f)
+		}
+	}
+	for n := range byte(maxPushes + 3) {
+		s.offer(frames(n))
+	}
+	if _, lagging, dropped := s.state(); !lagging || dropped != maxPushes+3 {
+		t.Errorf("lagging %v, dropped %d", lagging, dropped)
+	}
+	if _, ring, ok := s.next(); !ok || !ring {
+		t.Error("no doorbell after a lag")
+	}
+	if f, _, ok := s.next(); ok {
+		t.Errorf("more after it: %v", f)
+	}
+	s.subscribe(false)
+	s.next()
+	s.offer(frames(9))
+	if f, _, _ := s.next(); !bytes.Equal(f, []byte{9}) {
+		t.Errorf("a block rides along unasked: %v", f)
+	}
+}
