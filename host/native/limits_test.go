@@ -1,0 +1,80 @@
+package native_test
+
+import (
+	"context"
+	"encoding/binary"
+	"testing"
+
+	"github.com/kaizenchain/kaizen/host/chain"
+	"github.com/kaizenchain/kaizen/host/secp"
+	"github.com/kaizenchain/kaizen/host/state"
+	"github.com/kaizenchain/kaizen/host/wasm"
+	"github.com/kaizenchain/kaizen/stf-modules/abi"
+	"github.com/kaizenchain/kaizen/stf-modules/rfq"
+	"github.com/kaizenchain/kaizen/stf-modules/rfq/params"
+	"github.com/kaizenchain/kaizen/stf-modules/rfq/query"
+	"github.com/kaizenchain/kaizen/stf-modules/rfq/tx"
+)
+
+// TestLargestInputsFit runs the market, compiled, at its own limits: the largest
+// genesis, a block with a price for every market, the longest answers. None may
+// meet the host's budget or memory limit.
+func TestLargestInputsFit(t *testing.T) {
+	p, err := wasm.Load(context.Background(), rfq.Wasm, wasm.Options{Engine: wasm.Compiler, Crypto: secp.Crypto{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	m, err := p.NewMachine()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	ov := state.NewOverlay(nil)
+	doc := largestGenesis()
+	if out, err := m.Genesis(ov, doc.Append(nil)); err != nil || out.Code != 0 {
+		t.Fatalf("genesis: code %x %s %v", out.Code, out.Detail, err)
+	}
+	now := doc.Time
+	for range query.MaxHistory + 1 {
+		now += 100
+		snapshot := chain.OracleSnapshot{Timestamp: now, Prices: []chain.Price{price(0, now)}}
+		if now == doc.Time+100 { // once for all markets
+			for i := 1; i < params.MaxMarkets; i++ {
+				snapshot.Prices = append(snapshot.Prices, price(i, now))
+			}
+		}
+		if out, err := m.BeginBlock(ov, abi.Context{Height: 1, Time: now}, snapshot.Append(nil)); err != nil || out.Code != 0 {
+			t.Fatalf("begin block: code %x %s %v", out.Code, out.Detail, err)
+		}
+	}
+	for _, q := range [][]byte{query.History(name(0), 0, now), query.Prices(), query.Markets(), query.Totals()} {
+		out, err := p.Query(ov, abi.Context{Height: 1, Time: now}, q)
+		if err != nil || out.Code != 0 || len(out.Output) == 0 {
+			t.Errorf("query %x: code %x %s %v", q, out.Code, out.Detail, err)
+		}
+	}
+}
+
+func name(i int) string { return string([]byte{'m', byte('a' + i/26), byte('a' + i%26)}) }
+
+func token(i int) (a chain.Address) {
+	binary.BigEndian.PutUint32(a[:], uint32(i))
+	return a
+}
+
+func price(i int, at uint64) chain.Price {
+	return chain.Price{Base: token(i + 1), Quote: token(0), Price: at, Timestamp: at}
+}
+
+func largestGenesis() *chain.Genesis {
+	all := params.Params{ChallengeWindowMs: params.DefaultChallengeWindowMs}
+	for i := range params.MaxAccounts {
+		all.Accounts = append(all.Accounts, params.Account{Address: token(i), Balance: 1, Permissions: tx.PermAll})
+	}
+	for i := range params.MaxMarkets {
+		all.Markets = append(all.Markets, params.Market{Base: token(i + 1), Quote: token(0), Name: name(i),
+			Limits: tx.Limits{MinBet: 1, MaxBet: 1, MaxOpenInterest: 2}})
+	}
+	return &chain.Genesis{ChainID: 1, Time: 1_700_000_000_000, IntervalMs: 100, MaxTxsPerBlock: 1, MaxStaleMs: 3000, Params: all.Append(nil)}
+}

@@ -1,0 +1,111 @@
+package rfq
+
+import (
+	"github.com/kaizenchain/kaizen/stf-modules/abi"
+	"github.com/kaizenchain/kaizen/stf-modules/rfq/tx"
+	"github.com/kaizenchain/kaizen/stf-modules/sdk"
+)
+
+// system is what holds for the whole chain and changes:
+//
+//	paused u8, admins u32, withdrawals u64, theses u64, markets u16
+type system struct {
+	paused      bool
+	admins      uint32 // accounts with the admin permission
+	withdrawals uint64 // ids given out
+	theses      uint64 // ids given out
+	markets     uint16 // indexes given out
+}
+
+func (m *Module) system(env *sdk.Env) (s system) {
+	if b, ok := env.Get(m.plainKey(keySystem)); ok {
+		r := abi.NewReader(b)
+		s = system{paused: r.Bool(), admins: r.U32(), withdrawals: r.U64(), theses: r.U64(), markets: r.U16()}
+	}
+	return s
+}
+
+// paused is system's first field, which every transaction asks for.
+func (m *Module) paused(env *sdk.Env) bool {
+	b, ok := env.Get(m.plainKey(keySystem))
+	return ok && b[0] == 1
+}
+
+func (m *Module) setSystem(env *sdk.Env, s *system) {
+	b := abi.AppendU32(abi.AppendBool(m.event[:0], s.paused), s.admins)
+	b = abi.AppendU64(abi.AppendU64(b, s.withdrawals), s.theses)
+	env.Set(m.plainKey(keySystem), abi.AppendU16(b, s.markets))
+}
+
+// admin does what an action says. What has the asked-for effect already succeeds
+// again. An admin may hand the permission on and give it up, but the last one
+// cannot: nobody could ever change anything after that.
+func (m *Module) admin(env *sdk.Env, a *tx.AdminAction) abi.Code {
+	switch a.Kind {
+	case tx.GrantPermissions, tx.RevokePermissions:
+		return m.changePermissions(env, a)
+	case tx.PauseSystem, tx.UnpauseSystem:
+		return m.pauseSystem(env, a.Kind == tx.PauseSystem)
+	case tx.BlacklistAdd, tx.BlacklistRemove:
+		return m.changeBlacklist(env, &a.Account, a.Kind == tx.BlacklistAdd)
+	case tx.AddMarket:
+		return m.addMarket(env, a)
+	default:
+		return m.changeMarket(env, a)
+	}
+}
+
+func (m *Module) changePermissions(env *sdk.Env, a *tx.AdminAction) abi.Code {
+	if a.Permissions == 0 || a.Permissions&^tx.PermAll != 0 {
+		return env.Fail(CodeInvalidPermissions, env.Text("permission bits are ").U64(uint64(a.Permissions)).Str(", want 1 to ").U64(uint64(tx.PermAll)))
+	}
+	m.read(env, &m.from, &a.Account)
+	old := m.from.permissions()
+	now := old | a.Permissions
+	if a.Kind == tx.RevokePermissions {
+		now = old &^ a.Permissions
+	}
+	if (old^now)&tx.PermAdmin != 0 {
+		if code := m.countAdmin(env, now&tx.PermAdmin != 0); code != abi.CodeOK {
+			return code
+		}
+	}
+	m.from.buf[atPermissions] = now
+	m.write(env, &m.from)
+	env.Emit(append(append(m.newEvent(EventPermissionsChanged), a.Account[:]...), now))
+	return abi.CodeOK
+}
+
+// countAdmin keeps the number of admins, which never gets back to zero.
+func (m *Module) countAdmin(env *sdk.Env, more bool) abi.Code {
+	s := m.system(env)
+	switch {
+	case more:
+		s.admins++
+	case s.admins == 1:
+		return env.Fail(CodeLastAdmin, env.Text("the last admin cannot be removed"))
+	default:
+		s.admins--
+	}
+	m.setSystem(env, &s)
+	return abi.CodeOK
+}
+
+func (m *Module) pauseSystem(env *sdk.Env, paused bool) abi.Code {
+	s := m.system(env)
+	s.paused = paused
+	m.setSystem(env, &s)
+	env.Emit(abi.AppendBool(m.newEvent(EventSystemPaused), paused))
+	return abi.CodeOK
+}
+
+func (m *Module) changeBlacklist(env *sdk.Env, account *tx.Address, add bool) abi.Code {
+	m.read(env, &m.from, account)
+	m.from.buf[atFlags] &^= flagBlacklisted
+	if add {
+		m.from.buf[atFlags] |= flagBlacklisted
+	}
+	m.write(env, &m.from)
+	env.Emit(abi.AppendBool(append(m.newEvent(EventBlacklistChanged), account[:]...), add))
+	return abi.CodeOK
+}

@@ -1,0 +1,111 @@
+package rfq
+
+import (
+	"github.com/kaizenchain/kaizen/stf-modules/abi"
+	"github.com/kaizenchain/kaizen/stf-modules/rfq/tx"
+	"github.com/kaizenchain/kaizen/stf-modules/sdk"
+)
+
+// attribute decides whether a transaction may be in a block at all: admit and
+// execute both ask it, so that one never lets through what the other refuses. On
+// success m.tx, m.id, m.from, m.wallet and m.signed are set.
+func (m *Module) attribute(env *sdk.Env, ctx abi.Context, b []byte) abi.Code {
+	if !tx.Decode(b, &m.tx) {
+		return malformed(env, b)
+	}
+	if code := m.checkTime(env, ctx); code != abi.CodeOK {
+		return code
+	}
+	m.id = m.hasher.Digest(env, &m.tx)
+	if !env.Recover(&m.id, &m.tx.Signature, &m.signer) {
+		return env.Fail(CodeInvalidSignature, env.Text("r, s, v do not form a valid low-s signature with v in 0, 1, 27, 28"))
+	}
+	m.read(env, &m.from, &m.tx.From)
+	if code := m.findSigner(env, ctx); code != abi.CodeOK {
+		return code
+	}
+	return m.checkReplay(env, ctx)
+}
+
+// checkTime refuses a timestamp more than MaxSkewMs from the block's time.
+func (m *Module) checkTime(env *sdk.Env, ctx abi.Context) abi.Code {
+	ts := m.tx.Timestamp
+	if ts <= ctx.Time && ctx.Time-ts <= MaxSkewMs || ts > ctx.Time && ts-ctx.Time <= MaxSkewMs {
+		return abi.CodeOK
+	}
+	return env.Fail(CodeInvalidTimestamp, env.Text("timestamp ").U64(ts).Str(" is more than 2 days from the block's time ").U64(ctx.Time))
+}
+
+// findSigner sets m.wallet: the signer must be the account or a usable API wallet
+// of it.
+func (m *Module) findSigner(env *sdk.Env, ctx abi.Context) abi.Code {
+	m.wallet = owner
+	if m.signer == m.tx.From {
+		return abi.CodeOK
+	}
+	detail := env.Text("signed by ").Hex(m.signer[:])
+	i := m.from.findWallet(&m.signer)
+	if i < 0 {
+		return env.Fail(CodeInvalidSignature, detail.Str(", which is neither the sender ").Hex(m.tx.From[:]).Str(" nor one of its API wallets"))
+	}
+	w := m.from.walletAt(i)
+	switch {
+	case w.Revoked:
+		return env.Fail(CodeInvalidSignature, detail.Str(", an API wallet that was revoked"))
+	case !w.usable(ctx.Time):
+		return env.Fail(CodeInvalidSignature, detail.Str(", an API wallet that expired at ").U64(w.Expiry))
+	}
+	m.wallet = i
+	return abi.CodeOK
+}
+
+// checkReplay looks for the transaction in the replay windows of every signer of
+// the account, since two of them can sign the same one. What a window has
+// forgotten may have been this transaction, so each window's from counts for all; being full concerns only the window that the transaction would go into.
+func (m *Module) checkReplay(env *sdk.Env, ctx abi.Context) abi.Code {
+	if code := m.checkWindow(env, ctx, m.from.window(), m.wallet == owner); code != abi.CodeOK {
+		return code
+	}
+	for i := range m.from.wallets() {
+		w := m.from.walletAt(i)
+		b, ok := env.Get(m.walletKey(&m.tx.From, &w.Address))
+		if i == m.wallet {
+			m.signed.load(b, ok)
+			b, ok = m.signed.window(), true
+		}
+		if !ok {
+			continue
+		}
+		if code := m.checkWindow(env, ctx, b, i == m.wallet); code != abi.CodeOK {
+			return code
+		}
+	}
+	return abi.CodeOK
+}
+
+func (m *Module) checkWindow(env *sdk.Env, ctx abi.Context, w window, own bool) abi.Code {
+	ts := m.tx.Timestamp
+	if w.has(ts, &m.id) {
+		return env.Fail(CodeDuplicateTransaction, env.Text("transaction ").Hex(m.id[:]).Str(" has been executed"))
+	}
+	from := w.from()
+	if own {
+		from = w.open(ctx.Time)
+	}
+	if ts >= from {
+		return abi.CodeOK
+	}
+	return env.Fail(CodeInvalidTimestamp, env.Text("timestamp ").U64(ts).Str(" is older than the last ").U64(windowEntries).
+		Str(" transactions of a signer of this account: sign again with ").U64(from).Str(" or later"))
+}
+
+// remember writes the transaction into its signer's replay window.
+func (m *Module) remember(env *sdk.Env, ctx abi.Context) {
+	if m.wallet == owner {
+		m.from.remember(ctx.Time, m.tx.Timestamp, &m.id)
+		m.write(env, &m.from)
+		return
+	}
+	m.signed.n = len(m.signed.window().insert(ctx.Time, m.tx.Timestamp, &m.id))
+	env.Set(m.walletKey(&m.tx.From, &m.signer), m.signed.window())
+}

@@ -1,0 +1,71 @@
+package rfq
+
+import (
+	"github.com/kaizenchain/kaizen/stf-modules/abi"
+	"github.com/kaizenchain/kaizen/stf-modules/rfq/params"
+	"github.com/kaizenchain/kaizen/stf-modules/rfq/tx"
+	"github.com/kaizenchain/kaizen/stf-modules/sdk"
+)
+
+// fixed is what genesis decides for ever:
+//
+//	challenge window u64, max stale u64, settler enabled u8, settler [20]
+type fixed struct {
+	challengeWindowMs uint64
+	maxStaleMs        uint64
+	settlerEnabled    bool
+	settler           tx.Address
+}
+
+func (m *Module) params(env *sdk.Env) (f fixed) {
+	if b, ok := env.Get(m.plainKey(keyParams)); ok {
+		r := abi.NewReader(b)
+		f = fixed{challengeWindowMs: r.U64(), maxStaleMs: r.U64(), settlerEnabled: r.Bool(), settler: r.Bytes20()}
+	}
+	return f
+}
+
+// Genesis implements [sdk.Module].
+func (m *Module) Genesis(env *sdk.Env, g *sdk.Genesis) abi.Code {
+	p, ok := params.Decode(g.Params)
+	if !ok {
+		return env.Fail(CodeInvalidGenesis, env.Text("parameters are not the encoding of package params, version ").U64(uint64(params.Version)))
+	}
+	if problem := p.Check(); problem != "" {
+		return env.Fail(CodeInvalidGenesis, env.Text(problem))
+	}
+	b := abi.AppendU64(abi.AppendU64(m.event[:0], p.ChallengeWindowMs), g.MaxStaleMs)
+	env.Set(m.plainKey(keyParams), append(abi.AppendBool(b, g.SettlerEnabled), g.Settler[:]...))
+
+	s := system{markets: uint16(len(p.Markets))}
+	var sums totals
+	for i := range p.Accounts {
+		a := &p.Accounts[i]
+		m.createAccount(env, a)
+		sums.genesis += a.Balance
+		if a.Permissions&tx.PermAdmin != 0 {
+			s.admins++
+		}
+	}
+	sums.balances = sums.genesis
+	m.setTotals(env, &sums)
+	for i := range p.Markets {
+		v := &p.Markets[i]
+		m.createMarket(env, &market{base: v.Base, quote: v.Quote, index: uint16(i), limits: v.Limits, name: v.Name})
+	}
+	m.setSystem(env, &s)
+	if g.SettlerEnabled {
+		m.read(env, &m.from, &g.Settler)
+		m.from.buf[atPermissions] |= tx.PermSettler
+		m.write(env, &m.from)
+	}
+	return abi.CodeOK
+}
+
+func (m *Module) createAccount(env *sdk.Env, a *params.Account) {
+	m.from.address = a.Address
+	m.from.n = copy(m.from.buf[:], blank[:])
+	m.from.setBalance(a.Balance)
+	m.from.buf[atPermissions] = a.Permissions
+	m.write(env, &m.from)
+}

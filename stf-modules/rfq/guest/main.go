@@ -1,0 +1,17 @@
+//go:build wasip1
+
+// Command guest is the market as a WebAssembly program. It imports the module and
+// the SDK, runs on the one thread a guest has, and does nothing but introduce one
+// to the other:
+//
+//	_initialize ─▶ init ─▶ sdk.Run(rfq.New())
+package main
+
+import (
+	"github.com/kaizenchain/kaizen/stf-modules/rfq"
+	"github.com/kaizenchain/kaizen/stf-modules/sdk"
+)
+
+func init() { sdk.Run(rfq.New()) }
+
+func main() {}

@@ -1,0 +1,135 @@
+package rfq
+
+import (
+	"github.com/kaizenchain/kaizen/stf-modules/abi"
+	"github.com/kaizenchain/kaizen/stf-modules/rfq/params"
+	"github.com/kaizenchain/kaizen/stf-modules/rfq/tx"
+	"github.com/kaizenchain/kaizen/stf-modules/sdk"
+)
+
+// market is a pair that prices are kept for:
+//
+//	index u16, paused u8, limits 3 × u64, open interest u64, name string
+type market struct {
+	base, quote  tx.Address // in the key
+	index        uint16     // of its price ring
+	paused       bool
+	limits       tx.Limits
+	openInterest uint64 // payouts of its open theses
+	name         string
+}
+
+func (v *market) append(dst []byte) []byte {
+	dst = abi.AppendBool(abi.AppendU16(dst, v.index), v.paused)
+	return abi.AppendString(abi.AppendU64(v.limits.Append(dst), v.openInterest), v.name)
+}
+
+// readMarket reads all of a market but its name, which costs an allocation.
+func readMarket(b []byte, base, quote *tx.Address) (v market, rest abi.Reader) {
+	r := abi.NewReader(b)
+	v = market{base: *base, quote: *quote, index: r.U16(), paused: r.Bool(), limits: tx.ReadLimits(&r), openInterest: r.U64()}
+	return v, r
+}
+
+// market looks a pair up.
+func (m *Module) market(env *sdk.Env, base, quote *tx.Address) (v market, ok bool) {
+	b, ok := env.Get(m.marketKey(base, quote))
+	if !ok {
+		return v, false
+	}
+	v, r := readMarket(b, base, quote)
+	v.name = r.String(tx.MaxMarketName)
+	return v, true
+}
+
+// marketIndex is the number of a pair's price ring.
+func (m *Module) marketIndex(env *sdk.Env, base, quote *tx.Address) (uint16, bool) {
+	b, ok := env.Get(m.marketKey(base, quote))
+	if !ok {
+		return 0, false
+	}
+	v, _ := readMarket(b, base, quote)
+	return v.index, true
+}
+
+func (m *Module) setMarket(env *sdk.Env, v *market) {
+	env.Set(m.marketKey(&v.base, &v.quote), v.append(m.event[:0]))
+}
+
+// createMarket writes a market and its two indexes.
+func (m *Module) createMarket(env *sdk.Env, v *market) {
+	m.setMarket(env, v)
+	pair := append(append(m.event[:0], v.base[:]...), v.quote[:]...)
+	env.Set(m.marketAtKey(v.index), pair)
+	env.Set(m.marketNameKey(v.name), pair)
+}
+
+func (m *Module) addMarket(env *sdk.Env, a *tx.AdminAction) abi.Code {
+	if problem := params.CheckMarket(a.Base, a.Quote, a.Name, &a.Limits); problem != "" {
+		return env.Fail(CodeInvalidMarket, env.Text(problem))
+	}
+	_, pairTaken := env.Get(m.marketKey(&a.Base, &a.Quote))
+	_, nameTaken := env.Get(m.marketNameKey(a.Name))
+	if pairTaken || nameTaken {
+		return env.Fail(CodeMarketExists, env.Text("there is a market of that pair or name"))
+	}
+	s := m.system(env)
+	if s.markets >= params.MaxMarkets {
+		return env.Fail(CodeMarketLimit, env.Text("the chain has ").U64(params.MaxMarkets).Str(" markets, the most it can have"))
+	}
+	m.createMarket(env, &market{base: a.Base, quote: a.Quote, index: s.markets, limits: a.Limits, name: a.Name})
+	s.markets++
+	m.setSystem(env, &s)
+	e := append(append(m.newEvent(EventMarketAdded), a.Base[:]...), a.Quote[:]...)
+	env.Emit(abi.AppendString(e, a.Name))
+	return abi.CodeOK
+}
+
+// changeMarket pauses, unpauses or sets limits.
+func (m *Module) changeMarket(env *sdk.Env, a *tx.AdminAction) abi.Code {
+	v, ok := m.market(env, &a.Base, &a.Quote)
+	if !ok {
+		return env.Fail(CodeInvalidOraclePair, env.Text("there is no market ").Hex(a.Base[:]).Str(" / ").Hex(a.Quote[:]))
+	}
+	switch {
+	case a.Kind != tx.SetMarketLimits:
+		v.paused = a.Kind == tx.PauseMarket
+	case !a.Limits.Valid():
+		return env.Fail(CodeInvalidMarket, env.Text("limits are not 0 < min bet <= max bet < max open interest"))
+	default:
+		v.limits = a.Limits
+	}
+	m.setMarket(env, &v)
+	e := append(append(m.newEvent(EventMarketChanged), a.Base[:]...), a.Quote[:]...)
+	env.Emit(v.limits.Append(abi.AppendBool(e, v.paused)))
+	return abi.CodeOK
+}
+
+// BeginBlock implements [sdk.Module]: it records the block's prices. Its cost
+// depends on the number of markets and on nothing else (K-09).
+func (m *Module) BeginBlock(env *sdk.Env, ctx abi.Context, oracle *sdk.Oracle) abi.Code {
+	if oracle.Stale {
+		return abi.CodeOK
+	}
+	maxStale := m.params(env).maxStaleMs
+	for i := range oracle.Prices() {
+		p := &oracle.Prices()[i]
+		if p.Price == 0 || p.Timestamp > ctx.Time || ctx.Time-p.Timestamp > maxStale {
+			continue
+		}
+		if index, ok := m.marketIndex(env, &p.Base, &p.Quote); ok {
+			m.observe(env, index, p)
+		}
+	}
+	return abi.CodeOK
+}
+
+// observe keeps a price, if it is newer than the market's last.
+func (m *Module) observe(env *sdk.Env, index uint16, p *sdk.Price) {
+	m.ring.Open(env, index)
+	if !m.ring.Record(p.Timestamp, p.Price) {
+		return
+	}
+	e := append(append(m.newEvent(EventPrice), p.Base[:]...), p.Quote[:]...)
+	env.Emit(abi.AppendU64(abi.AppendU64(e, p.Timestamp), p.Price))
+}

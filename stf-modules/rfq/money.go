@@ -1,0 +1,188 @@
+package rfq
+
+import (
+	"github.com/kaizenchain/kaizen/stf-modules/abi"
+	"github.com/kaizenchain/kaizen/stf-modules/rfq/tx"
+	"github.com/kaizenchain/kaizen/stf-modules/sdk"
+)
+
+// totals is where all the money is:
+//
+//	balances + escrow + pending = deposits − processed + genesis
+//
+// after every transaction. genesis + deposits never exceeds 64 bits, so neither
+// does any sum of balances.
+type totals struct {
+	genesis   uint64 // balances that the chain began with
+	deposits  uint64 // ever credited
+	processed uint64 // withdrawals ever paid out
+	pending   uint64 // withdrawals asked for and not paid out
+	escrow    uint64 // held by theses
+	balances  uint64 // of all accounts
+}
+
+func (t *totals) fields() [6]*uint64 {
+	return [...]*uint64{&t.genesis, &t.deposits, &t.processed, &t.pending, &t.escrow, &t.balances}
+}
+
+func (m *Module) totals(env *sdk.Env) (t totals) {
+	if b, ok := env.Get(m.plainKey(keyTotals)); ok {
+		for i, p := range t.fields() {
+			*p = getU64(b[8*i:])
+		}
+	}
+	return t
+}
+
+func (m *Module) setTotals(env *sdk.Env, t *totals) {
+	b := m.event[:0]
+	for _, p := range t.fields() {
+		b = abi.AppendU64(b, *p)
+	}
+	env.Set(m.plainKey(keyTotals), b)
+}
+
+// transfer moves money. One to oneself is checked like any other and moves
+// nothing.
+func (m *Module) transfer(env *sdk.Env, t *tx.Transfer) abi.Code {
+	if code := m.checkSpend(env, t.Amount); code != abi.CodeOK {
+		return code
+	}
+	if t.To != m.tx.From {
+		to := m.record(env, &t.To)
+		if to[atFlags]&flagBlacklisted != 0 {
+			return blacklisted(env, &t.To)
+		}
+		credit(to, t.Amount)
+		env.Set(m.accountKey(&t.To), to)
+		m.from.setBalance(m.from.balance() - t.Amount)
+		m.write(env, &m.from)
+	}
+	e := (*[1 + 20 + 20 + 8]byte)(m.event[:])
+	e[0] = EventTransfer
+	*(*tx.Address)(e[1:]), *(*tx.Address)(e[21:]) = m.tx.From, t.To
+	putU64(e[41:], t.Amount)
+	env.Emit(e[:])
+	return abi.CodeOK
+}
+
+// checkSpend decides whether the sender may give up amount.
+func (m *Module) checkSpend(env *sdk.Env, amount uint64) abi.Code {
+	switch {
+	case amount == 0:
+		return zeroAmount(env)
+	case m.from.blacklisted():
+		return blacklisted(env, &m.tx.From)
+	case m.from.balance() < amount:
+		return env.Fail(CodeInsufficientBalance, env.Text("balance is ").U64(m.from.balance()).Str(", needed are ").U64(amount))
+	default:
+		return abi.CodeOK
+	}
+}
+
+func zeroAmount(env *sdk.Env) abi.Code {
+	return env.Fail(CodeInvalidAmount, env.Text("amount is 0, want 1 or more"))
+}
+
+func blacklisted(env *sdk.Env, a *tx.Address) abi.Code {
+	return env.Fail(CodeUserBlacklisted, env.Text("").Hex(a[:]).Str(" is blacklisted"))
+}
+
+// deposit credits a user, once per external transaction. A blacklisted user is
+// credited too: the money has arrived.
+func (m *Module) deposit(env *sdk.Env, ctx abi.Context, t *tx.Deposit) abi.Code {
+	if t.Amount == 0 {
+		return zeroAmount(env)
+	}
+	if _, ok := env.Get(m.depositKey(&t.ExternalTxHash)); ok {
+		return env.Fail(CodeDepositAlreadyProcessed, env.Text("deposit ").Hex(t.ExternalTxHash[:]).Str(" was credited before"))
+	}
+	sums := m.totals(env)
+	if supply := sums.genesis + sums.deposits; supply+t.Amount < supply {
+		return env.Fail(CodeSupplyOverflow, env.Text("genesis and deposits add up to ").U64(supply).Str(", ").U64(t.Amount).Str(" more do not fit 64 bits"))
+	}
+	sums.deposits += t.Amount
+	sums.balances += t.Amount
+	m.setTotals(env, &sums)
+	record := abi.AppendU64(append(m.event[:0], t.User[:]...), t.Amount)
+	env.Set(m.depositKey(&t.ExternalTxHash), abi.AppendU64(record, ctx.Height))
+	user := m.record(env, &t.User)
+	credit(user, t.Amount)
+	env.Set(m.accountKey(&t.User), user)
+	e := abi.AppendU64(append(m.newEvent(EventDeposited), t.User[:]...), t.Amount)
+	env.Emit(append(e, t.ExternalTxHash[:]...))
+	return abi.CodeOK
+}
+
+// withdrawal is a request to pay money out elsewhere.
+type withdrawal struct {
+	user        tx.Address
+	amount      uint64
+	destination tx.Address
+	requested   uint64 // block time, ms
+	processed   bool
+	external    tx.Hash // of the payment, once processed
+}
+
+func (w *withdrawal) append(dst []byte) []byte {
+	dst = abi.AppendU64(append(dst, w.user[:]...), w.amount)
+	dst = abi.AppendU64(append(dst, w.destination[:]...), w.requested)
+	return append(abi.AppendBool(dst, w.processed), w.external[:]...)
+}
+
+func (m *Module) withdrawal(env *sdk.Env, id uint64) (w withdrawal, ok bool) {
+	b, ok := env.Get(m.withdrawalKey(id))
+	if !ok {
+		return w, false
+	}
+	r := abi.NewReader(b)
+	return withdrawal{user: r.Bytes20(), amount: r.U64(), destination: r.Bytes20(), requested: r.U64(), processed: r.Bool(), external: r.Bytes32()}, true
+}
+
+func (m *Module) setWithdrawal(env *sdk.Env, id uint64, w *withdrawal) {
+	env.Set(m.withdrawalKey(id), w.append(m.event[:0]))
+}
+
+// withdraw takes money out of the sender's balance, to be paid out by a relayer.
+func (m *Module) withdraw(env *sdk.Env, ctx abi.Context, t *tx.Withdraw) abi.Code {
+	if code := m.checkSpend(env, t.Amount); code != abi.CodeOK {
+		return code
+	}
+	m.from.setBalance(m.from.balance() - t.Amount)
+	m.write(env, &m.from)
+	sums := m.totals(env)
+	sums.balances -= t.Amount
+	sums.pending += t.Amount
+	m.setTotals(env, &sums)
+	sys := m.system(env)
+	sys.withdrawals++
+	m.setSystem(env, &sys)
+	id := sys.withdrawals
+	m.setWithdrawal(env, id, &withdrawal{user: m.tx.From, amount: t.Amount, destination: t.Destination, requested: ctx.Time})
+	e := append(abi.AppendU64(m.newEvent(EventWithdrawalRequested), id), m.tx.From[:]...)
+	env.Emit(append(abi.AppendU64(e, t.Amount), t.Destination[:]...))
+	return abi.CodeOK
+}
+
+// processWithdrawal notes that a withdrawal was paid out.
+func (m *Module) processWithdrawal(env *sdk.Env, t *tx.ProcessWithdrawal) abi.Code {
+	w, ok := m.withdrawal(env, t.WithdrawalID)
+	if !ok {
+		return env.Fail(CodeWithdrawalNotFound, env.Text("there is no withdrawal ").U64(t.WithdrawalID))
+	}
+	if w.processed {
+		return env.Fail(CodeWithdrawalAlreadyProcessed, env.Text("withdrawal ").U64(t.WithdrawalID).Str(" was paid out in ").Hex(w.external[:]))
+	}
+	w.processed, w.external = true, t.ExternalTxHash
+	m.setWithdrawal(env, t.WithdrawalID, &w)
+	sums := m.totals(env)
+	sums.pending -= w.amount
+	sums.processed += w.amount
+	m.setTotals(env, &sums)
+	e := abi.AppendU64(m.newEvent(EventWithdrawalProcessed), t.WithdrawalID)
+	env.Emit(append(e, t.ExternalTxHash[:]...))
+	return abi.CodeOK
+}
+
+// newEvent starts an event in the module's buffer.
+func (m *Module) newEvent(tag byte) []byte { return append(m.event[:0], tag) }

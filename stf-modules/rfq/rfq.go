@@ -1,0 +1,74 @@
+// Package rfq is the market: accounts and their API wallets, deposits and
+// withdrawals, permissions, markets and their price history.
+//
+// It imports the SDK, the contract and its own sub-packages, like any module: no
+// clock, no file, no reflection, no formatting. STATE.md beside this file shows
+// every byte of its state.
+//
+//	decode ─▶ time window ─▶ signer ─▶ account, wallet ─▶ replay windows      (attribute.go)
+//	    refused here, in no block
+//	replay record written ─▶ accept ─▶ payload ─▶ events                       (execute.go)
+//	    failed here, in the block with a code
+//
+// A Module has buffers and belongs to one goroutine. Nothing in it means anything
+// from one call to the next.
+package rfq
+
+import (
+	"github.com/kaizenchain/kaizen/stf-modules/abi"
+	"github.com/kaizenchain/kaizen/stf-modules/rfq/ring"
+	"github.com/kaizenchain/kaizen/stf-modules/rfq/tx"
+	"github.com/kaizenchain/kaizen/stf-modules/sdk"
+)
+
+// Version is the module's own version, in its schema.
+const Version = "1.0.0"
+
+// Module implements [sdk.Module].
+type Module struct {
+	tx        tx.Transaction
+	hasher    tx.Hasher
+	id        tx.Hash    // of tx
+	signer    tx.Address // recovered from tx
+	from      account    // of tx.From
+	wallet    int        // which API wallet of from signed, or owner
+	signed    replay     // that API wallet's replay window
+	ring      ring.Ring
+	key       [abi.MaxKeyBytes]byte
+	accountAt [1 + 20]byte
+	event     [abi.MaxEventBytes]byte
+	json      [4 << 10]byte
+}
+
+// owner says that the account's own key signed.
+const owner = -1
+
+// New makes a module.
+func New() sdk.Module { return &Module{} }
+
+// Inspect implements [sdk.Module].
+func (m *Module) Inspect(env *sdk.Env, b []byte, out *abi.Inspection) abi.Code {
+	t := &m.tx
+	if !tx.Decode(b, t) {
+		return malformed(env, b)
+	}
+	out.ID = m.hasher.Digest(env, t)
+	out.Signatures = append(out.Signatures, abi.Signature{Digest: out.ID, Sig: t.Signature})
+	if t.Kind == tx.KindRfqSubmit {
+		digest := m.hasher.QuoteDigest(env, &t.RfqSubmit.Quote)
+		out.Signatures = append(out.Signatures, abi.Signature{Digest: digest, Sig: t.RfqSubmit.UserSignature})
+	}
+	return abi.CodeOK
+}
+
+// Admit implements [sdk.Module].
+func (m *Module) Admit(env *sdk.Env, ctx abi.Context, b []byte) abi.Code {
+	return m.attribute(env, ctx, b)
+}
+
+// EndBlock implements [sdk.Module].
+func (m *Module) EndBlock(*sdk.Env, abi.Context) abi.Code { return abi.CodeOK }
+
+func malformed(env *sdk.Env, b []byte) abi.Code {
+	return env.Fail(CodeMalformed, env.Text("the ").U64(uint64(len(b))).Str(" bytes are not the Borsh encoding of a transaction"))
+}
