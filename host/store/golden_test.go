@@ -1,0 +1,116 @@
+package store
+
+import (
+	"bytes"
+	"encoding/hex"
+	"flag"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/kaizenchain/kaizen/host/follow"
+	"github.com/kaizenchain/kaizen/host/follow/followtest"
+	"github.com/kaizenchain/kaizen/host/hosttest/faultfs"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+// dump writes files as text: a line for the name and size, then lines of 32 bytes,
+// those that are all zero left out.
+func dump(disk *faultfs.FS) string {
+	var out strings.Builder
+	for _, file := range disk.Files(testDir) {
+		b := disk.ReadFile(file)
+		fmt.Fprintf(&out, "file %s %d\n", strings.TrimPrefix(file, testDir+"/"), len(b))
+		for at := 0; at < len(b); at += 32 {
+			if line := b[at:min(at+32, len(b))]; firstNonZero(line) >= 0 {
+				fmt.Fprintf(&out, "%08x %x\n", at, line)
+			}
+		}
+	}
+	return out.String()
+}
+
+// undump is the reverse.
+func undump(t *testing.T, text string) *faultfs.FS {
+	disk := faultfs.New()
+	var name string
+	var b []byte
+	for _, line := range strings.Split(text+"file", "\n") {
+		f := strings.Fields(line)
+		if f[0] != "file" {
+			at, err := strconv.ParseInt(f[0], 16, 64)
+			must(t, err)
+			raw, err := hex.DecodeString(f[1])
+			must(t, err)
+			copy(b[at:], raw)
+			continue
+		}
+		if name != "" {
+			disk.WriteFile(path.Join(testDir, name), b)
+		}
+		if len(f) == 3 {
+			size, err := strconv.Atoi(f[2])
+			must(t, err)
+			name, b = f[1], make([]byte, size)
+		}
+	}
+	return disk
+}
+
+// compareGolden compares text with a golden file, or rewrites that.
+func compareGolden(t *testing.T, name, got string) string {
+	t.Helper()
+	file := filepath.Join("testdata", name)
+	if *update {
+		must(t, os.MkdirAll("testdata", 0o755))
+		must(t, os.WriteFile(file, []byte(got), 0o644))
+	}
+	want, err := os.ReadFile(file)
+	must(t, err)
+	if got != string(want) {
+		t.Errorf("%s differs from what is written now; if the format has a new version, add a file for it and keep this one readable", file)
+	}
+	return string(want)
+}
+
+// TestGoldenDirectory pins format version 1: what is written, and that it is read.
+func TestGoldenDirectory(t *testing.T) {
+	disk, c := directory(t)
+	disk = undump(t, compareGolden(t, "directory-v1.txt", dump(disk)))
+	must(t, inspect(disk))
+	s := mustOpen(t, testDir, small(disk))
+	must(t, c.holds(s, 1, 4))
+	_, blocks, err := s.OpenJournal()
+	must(t, err)
+	if len(blocks) != 1 || blocks[0].Height != 5 || len(blocks[0].Txs) != 3 || string(blocks[0].Txs[2]) != "last" {
+		t.Errorf("journal has %d blocks", len(blocks))
+	}
+}
+
+// TestGoldenMeta pins the values in meta.db.
+func TestGoldenMeta(t *testing.T) {
+	dir := t.TempDir()
+	s := mustInit(t, dir, newTestChain(0, 0), Options{})
+	fork := followtest.NewFork("golden", 3)
+	tips, err := s.Meta().Tips(fork.ID(0).Hash)
+	must(t, err)
+	must(t, tips.Apply(follow.BlocksAdded{Blocks: fork.Blocks(1, 3)}))
+	must(t, tips.Apply(follow.ChainCheckpointed{Tip: fork.TipID(2)}))
+	var out bytes.Buffer
+	must(t, s.meta.db.View(func(tx *bbolt.Tx) error {
+		return tx.ForEach(func(name []byte, b *bbolt.Bucket) error {
+			return b.ForEach(func(k, v []byte) error {
+				_, err := fmt.Fprintf(&out, "%s %q %x\n", name, k, v)
+				return err
+			})
+		})
+	}))
+	compareGolden(t, "meta-v1.txt", out.String())
+}
