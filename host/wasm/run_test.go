@@ -1,0 +1,337 @@
+package wasm
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/kaizenchain/kaizen/host/chain"
+	"github.com/kaizenchain/kaizen/host/state"
+	"github.com/kaizenchain/kaizen/host/stf"
+	"github.com/kaizenchain/kaizen/stf-modules/abi"
+)
+
+var engines = []Engine{Compiler, Interpreter}
+
+var (
+	testContext = abi.Context{Height: 7, Time: 1_700_000_000_000}
+	noPrices    = (&chain.OracleSnapshot{}).Append(nil)
+)
+
+// block is a machine in a block.
+type block struct {
+	t  testing.TB
+	m  stf.Machine
+	ov *state.Overlay
+}
+
+func newBlock(t testing.TB, p *Program) *block {
+	t.Helper()
+	m, err := p.NewMachine()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &block{t: t, m: m}
+	t.Cleanup(func() {
+		if err := m.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	b.begin()
+	return b
+}
+
+// begin starts a block on an empty state.
+func (b *block) begin() {
+	b.t.Helper()
+	b.ov = state.NewOverlay(nil)
+	out, err := b.m.BeginBlock(b.ov, testContext, noPrices)
+	if err != nil || out.Code != 0 {
+		b.t.Fatalf("begin_block: %+v, %v", out, err)
+	}
+}
+
+func (b *block) execute(tx []byte) stf.Outcome {
+	b.t.Helper()
+	out, err := b.m.Execute(b.ov, testContext, &stf.Tx{Raw: tx})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	out.Output = bytes.Clone(out.Output)
+	return out
+}
+
+// left is the meter of the block's copy after a call.
+func (b *block) left() uint64 { return b.m.(*machine).block.in.meter.Get() }
+
+// result is what a test compares: the outcome, in words, and what is left of the
+// meter.
+func (b *block) result(tx []byte) string {
+	out := b.execute(tx)
+	return fmt.Sprintf("code %#x %q accepted %v events %x left %#x", out.Code, out.Detail, out.Accepted, out.Events, b.left())
+}
+
+// onBoth runs one execute of a module on both engines and requires the same
+// result, which it returns.
+func onBoth(t *testing.T, file []byte, tx []byte) (out stf.Outcome, left uint64) {
+	t.Helper()
+	var results []string
+	for _, e := range engines {
+		b := newBlock(t, load(t, file, e))
+		out = b.execute(tx)
+		left = b.left()
+		results = append(results, fmt.Sprintf("%+v %#x", out, left))
+	}
+	if results[0] != results[1] {
+		t.Fatalf("engines differ:\n%s\n%s", results[0], results[1])
+	}
+	return out, left
+}
+
+// TestTraps: how an execute may end badly, with the same code and text on both
+// engines.
+func TestTraps(t *testing.T) {
+	a := newASM()
+	locals := []valType{typeI32, typeI64}
+	for _, c := range []struct {
+		name   string
+		body   []byte
+		code   abi.Code
+		detail string
+	}{
+		{"unreachable", code(opUnreachable), abi.CodeTrap, ""},
+		{"load out of bounds", code(constant(65536), 0x28, 2, 0), abi.CodeTrap, ""},
+		{"store out of bounds", code(constant(65533), constant(1), 0x36, 2, 0, constant(0)), abi.CodeTrap, ""},
+		{"copy out of bounds", code(constant(0), constant(65530), constant(8), 0xfc, 10, 0, 0, constant(0)), abi.CodeTrap, ""},
+		{"division by zero", code(constant(1), constant(0), 0x6d), abi.CodeTrap, ""},
+		{"division overflow", code(constant(-1<<31), constant(-1), 0x6d), abi.CodeTrap, ""},
+		{"float out of range", code(opF64Const, 0, 0, 0, 0, 0, 0, 0xf8, 0x7f, 0xaa), abi.CodeTrap, ""},
+		{"indirect call of nothing", code(constant(0), constant(0), opCallIndirect, leb(a.typ(funcType{i32, i32})), 0), abi.CodeTrap, ""},
+		{"exit", code(constant(2), a.call("proc_exit"), constant(0)), abi.CodeTrap, "exited with status 2"},
+		{"loop", code(opLoop, 0x40, opBr, 0, opEnd, constant(0)), abi.CodeBudget, ""},
+		{"fill of everything, again", code(opLoop, 0x40, constant(0), constant(0), constant(65536), 0xfc, 11, 0, opBr, 0, opEnd, constant(0)), abi.CodeBudget, ""},
+		{"recover, again", code(opLoop, 0x40, constant(0), constant(0), constant(0), a.call("recover"), 0x1a, opBr, 0, opEnd, constant(0)), abi.CodeBudget, ""},
+		{"length that the budget cannot pay", code(constant(0), constant(0), constant(-1), 0xfc, 11, 0, constant(0)), abi.CodeBudget, ""},
+		{"refused memory, then unreachable", code(constant(abi.MaxMemoryPages), opMemoryGrow, 0, 0x1a, opUnreachable), abi.CodeMemory, ""},
+		{"memory of 2^32 pages, then unreachable", code(constant(-1), opMemoryGrow, 0, 0x1a, opUnreachable), abi.CodeMemory, ""},
+		{"reserved code", constant(int32(abi.CodeBudget)), abi.CodeTrap, ""},
+		{"code over 16 bits", constant(1 << 16), abi.CodeTrap, ""},
+		{"negative code", constant(-1), abi.CodeTrap, ""},
+		{"pointer outside memory", code(constant(65535), constant(2), a.call("emit"), constant(0)), abi.CodeTrap, "2 bytes at 65535 are outside memory"},
+		{"length that wraps", code(constant(8), constant(-8), a.call("state_delete"), constant(0)), abi.CodeTrap, "4294967288 bytes at 8 are outside memory"},
+		{"result outside memory", code(constant(0), constant(0), constant(65505), a.call("sha256"), constant(0)), abi.CodeTrap, "32 bytes at 65505 are outside memory"},
+		{"empty key", code(constant(0), constant(0), constant(0), constant(0), a.call("state_set"), constant(0)), abi.CodeTrap, "state key of 0 bytes, want 1 to 128"},
+		{"accept twice", code(a.accept(), constant(0)), abi.CodeTrap, "accept called twice"},
+		{"fd_write of too many pieces", code(constant(1), constant(0), constant(1025), constant(0), a.call("fd_write")), abi.CodeTrap, "fd_write of 1025 pieces, limit 1024"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			a := newASM()
+			a.execute(locals, c.body)
+			out, _ := onBoth(t, a.bytes(), []byte("tx"))
+			if out.Code != c.code || out.Detail != c.detail || !out.Accepted || len(out.Events) != 0 {
+				t.Fatalf("%+v, want code %#x %q", out, c.code, c.detail)
+			}
+		})
+	}
+}
+
+// TestInputRefused: a module that gives no room, or room outside its memory,
+// traps before the export runs.
+func TestInputRefused(t *testing.T) {
+	for name, ptr := range map[string]int32{"zero": 0, "outside": 65536 - 17, "negative": -1} {
+		t.Run(name, func(t *testing.T) {
+			a := newASM()
+			// Only for this size, so that begin_block, whose input is longer, passes.
+			f := a.body(abi.ExportInput)
+			f.code = code(constant(ptr), constant(asmInput), opLocalGet, 0, constant(abi.ContextBytes+2), opI32Eq, opSelect)
+			out, _ := onBoth(t, a.bytes(), []byte("tx"))
+			if out.Code != abi.CodeTrap || out.Accepted {
+				t.Fatalf("%+v", out)
+			}
+		})
+	}
+}
+
+// recursive is a module whose execute calls itself as often as the transaction's
+// first four bytes say.
+func recursive() []byte {
+	a := newASM()
+	t := funcType{i32, i32}
+	self := uint32(len(a.imports) + len(a.funcs))
+	a.fn(t, nil, code(opLocalGet, 0, opIf, 0x7f, opLocalGet, 0, constant(1), 0x6b, callTo(self), opElse, constant(0), opEnd))
+	a.execute(nil, constant(asmInput+abi.ContextBytes), 0x28, 2, 0, callTo(self))
+	return a.bytes()
+}
+
+// TestCallDepth: exactly abi.MaxCallDepth calls may nest, on both engines.
+func TestCallDepth(t *testing.T) {
+	for _, c := range []struct {
+		calls int // open at once: execute, and the function's
+		code  abi.Code
+	}{{2, 0}, {abi.MaxCallDepth, 0}, {abi.MaxCallDepth + 1, abi.CodeDepth}, {1 << 30, abi.CodeDepth}} {
+		tx := binary.LittleEndian.AppendUint32(nil, uint32(c.calls-2))
+		if out, _ := onBoth(t, recursive(), tx); out.Code != c.code {
+			t.Errorf("%d calls: %+v, want code %#x", c.calls, out, c.code)
+		}
+	}
+}
+
+// TestDeepFrames: large frames reach the limit on nested calls before an engine
+// runs out of stack.
+func TestDeepFrames(t *testing.T) {
+	for _, values := range []int{1300, 8000, 40_000} {
+		a := newASM()
+		self := uint32(len(a.imports) + len(a.funcs))
+		// As many values as fit the code stay on the stack across the call.
+		push := bytes.Repeat(code(opLocalGet, 0, 0x28, 2, 0), values)
+		a.fn(funcType{i32, i32}, nil, code(push, constant(0), callTo(self), bytes.Repeat([]byte{0x6a}, values)))
+		a.execute(nil, constant(0), callTo(self))
+		if out, _ := onBoth(t, a.bytes(), nil); out.Code != abi.CodeDepth {
+			t.Errorf("%d values: %+v, want code %#x", values, out, abi.CodeDepth)
+		}
+	}
+}
+
+// TestDepthIsGivenBack: every way out of a function gives its call back, or
+// repeated calls would run out of depth.
+func TestDepthIsGivenBack(t *testing.T) {
+	leaf := code(constant(0), 0x1a)
+	for name, body := range map[string][]byte{
+		"end":             nil,
+		"return":          code(opReturn),
+		"return in loop":  code(opLoop, 0x40, opBlock, 0x40, opReturn, opEnd, opEnd),
+		"branch":          code(opBlock, 0x40, opBr, 1, opEnd),
+		"br_table":        code(constant(9), opBrTable, 1, 0, 0),
+		"conditional":     code(constant(1), opBrIf, 0),
+		"return from if":  code(constant(1), opIf, 0x40, opReturn, opElse, opUnreachable, opEnd),
+		"after dead code": code(opReturn, opLoop, 0x40, opBr, 0, opEnd),
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := newASM()
+			none := a.fn(nop, nil, leaf)
+			f := a.fn(nop, nil, code(callTo(none), body))
+			a.execute([]valType{typeI32}, opLoop, 0x40, callTo(f),
+				opLocalGet, 1, constant(1), 0x6a, opLocalTee, 1, constant(3*abi.MaxCallDepth), 0x49, opBrIf, 0, opEnd, constant(0))
+			if out, left := onBoth(t, a.bytes(), nil); out.Code != 0 || left&uint64(oneUnit-1) != abi.MaxCallDepth {
+				t.Fatalf("%+v, calls left %d", out, left&uint64(oneUnit-1))
+			}
+		})
+	}
+}
+
+// TestCanonicalNaN: arithmetic gives one NaN on both engines, whatever the
+// operands' bits.
+func TestCanonicalNaN(t *testing.T) {
+	nan := func(bits ...byte) []byte { return code(opF64Const, bits) }
+	odd := nan(1, 2, 3, 4, 5, 6, 0xf0, 0xff)
+	zero := code(opF64Const, make([]byte, 8))
+	for name, body := range map[string][]byte{
+		"0/0":     code(zero, zero, 0xa3),
+		"sqrt -1": code(opF64Const, 0, 0, 0, 0, 0, 0, 0xf0, 0xbf, 0x9f),
+		"min":     code(odd, zero, 0xa4),
+		"add":     code(odd, odd, 0xa0),
+		"ceil":    code(odd, 0x9b),
+		"promote": code(opF32Const, 1, 2, 0xa0, 0xff, 0xbb),
+		"demote":  code(odd, 0xb6, 0xbb),
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := newASM()
+			a.execute([]valType{typeI64}, body, 0xbd, a.result(1))
+			out, _ := onBoth(t, a.bytes(), nil)
+			if want := []byte{0, 0, 0, 0, 0, 0, 0xf8, 0x7f}; len(out.Events) != 1 || !bytes.Equal(out.Events[0], want) {
+				t.Fatalf("%x, want %x", out.Events, want)
+			}
+		})
+	}
+	t.Run("32 bits", func(t *testing.T) {
+		a := newASM()
+		a.execute([]valType{typeI64}, opF32Const, make([]byte, 4), opF32Const, make([]byte, 4), 0x95, 0xbc, opI64ExtendU, a.result(1))
+		out, _ := onBoth(t, a.bytes(), nil)
+		if want := []byte{0, 0, 0xc0, 0x7f, 0, 0, 0, 0}; !bytes.Equal(out.Events[0], want) {
+			t.Fatalf("%x, want %x", out.Events, want)
+		}
+	})
+	t.Run("numbers stay", func(t *testing.T) {
+		a := newASM()
+		half := code(opF64Const, 0, 0, 0, 0, 0, 0, 0xe0, 0x3f)
+		a.execute([]valType{typeI64}, half, half, 0xa0, 0xbd, a.result(1))
+		out, _ := onBoth(t, a.bytes(), nil)
+		if want := []byte{0, 0, 0, 0, 0, 0, 0xf0, 0x3f}; !bytes.Equal(out.Events[0], want) {
+			t.Fatalf("%x, want %x", out.Events, want)
+		}
+	})
+}
+
+// TestIndirectCallOfImport: an import reached through the table is charged like
+// one that is called directly.
+func TestIndirectCallOfImport(t *testing.T) {
+	a := newASM()
+	accept := slices.IndexFunc(a.imports, func(f importFunc) bool { return f.name == abi.ImportAccept })
+	a.elements = [][]byte{code(0, constant(1), opEnd, 1, leb(uint32(accept)))}
+	a.body(abi.ExportExecute).code = code(constant(asmID), constant(1), opCallIndirect, leb(a.typ(funcType{i32, nil})), 0, constant(0))
+	out, left := onBoth(t, a.bytes(), nil)
+	if spent := abi.TxBudget - int64(left)>>callBits; !out.Accepted || spent < 200 {
+		t.Fatalf("%+v for %d units", out, spent)
+	}
+}
+
+// TestCharges: what simple code costs, as stf-modules/ABI.md says.
+func TestCharges(t *testing.T) {
+	base := spentBy(t, code(constant(0)))
+	for _, c := range []struct {
+		name string
+		body []byte
+		cost int64
+	}{
+		{"nothing", constant(0), 0},
+		{"two instructions", code(constant(0), 0x1a, constant(0)), 2},
+		{"block", code(opBlock, 0x40, opEnd, constant(0)), 0},
+		{"division", code(constant(1), constant(1), 0x6d, 0x1a, constant(0)), 1 + 1 + 4 + 1},
+		{"fill of 800 known bytes", code(constant(0), constant(0), constant(800), 0xfc, 11, 0, constant(0)), 3 + 1 + 100},
+		{"fill of 800 bytes", code(constant(0), constant(0), constant(800), 0x01, 0xfc, 11, 0, constant(0)), 3 + 1 + 1 + 100},
+		{"grow by two pages", code(constant(2), opMemoryGrow, 0, 0x1a, constant(0)), 3 + 2*8192},
+		{"grow refused", code(constant(1<<20), opMemoryGrow, 0, 0x1a, constant(0)), 3},
+		{"sha256 of 64 bytes", code(constant(0), constant(64), constant(128), newASM().call("sha256"), constant(0)), 3 + 4 + 200 + 64*2},
+		{"state_get of nothing", code(constant(0), constant(1), constant(0), constant(0), newASM().call("state_get"), 0x1a, constant(0)), 4 + 4 + 400 + 1},
+		{"branch past code", code(opBlock, 0x40, opBr, 0, constant(0), 0x1a, opEnd, constant(0)), 1},
+		{"both arms", code(constant(0), opIf, 0x40, constant(0), 0x1a, opElse, constant(0), 0x1a, opEnd, constant(0)), 2 + 4},
+		{"loop once", code(opLoop, 0x40, constant(0), opBrIf, 0, opEnd, constant(0)), 2},
+		// Header: get, br_table. Case 0: five and a branch back. Case 1: nothing.
+		{"loop that dispatches, twice", code(opLoop, 0x40, opBlock, 0x40, opBlock, 0x40, opLocalGet, 1, opBrTable, 1, 0, 1, opEnd,
+			opLocalGet, 1, constant(1), 0x6a, 0x21, 1, opBr, 1, opEnd, opEnd, constant(0)), 2*3 + 5},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if got := spentBy(t, c.body) - base; got != c.cost {
+				t.Errorf("costs %d units, want %d", got, c.cost)
+			}
+		})
+	}
+}
+
+// TestLongStretchesAreStopped: code without loops, through large functions that
+// call nothing, is stopped before it does much more than the budget.
+func TestLongStretchesAreStopped(t *testing.T) {
+	const pairs = 50_000
+	a := newASM()
+	leaf := a.fn(nop, nil, bytes.Repeat(code(constant(0), 0x1a), pairs))
+	a.execute(nil, bytes.Repeat(callTo(leaf), 1000), constant(0))
+	out, left := onBoth(t, a.bytes(), nil)
+	if over := -(int64(left) >> callBits); out.Code != abi.CodeBudget || over <= 0 || over > 3*pairs {
+		t.Fatalf("%+v, %d units over", out, over)
+	}
+}
+
+func spentBy(t *testing.T, body []byte) int64 {
+	t.Helper()
+	a := newASM()
+	a.execute([]valType{typeI32}, body)
+	out, left := onBoth(t, a.bytes(), nil)
+	if out.Code != 0 {
+		t.Fatalf("%+v", out)
+	}
+	return abi.TxBudget - int64(left)>>callBits
+}
+
+func newOverlay() *state.Overlay { return state.NewOverlay(nil) }
