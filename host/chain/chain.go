@@ -34,13 +34,14 @@ const (
 	// MaxBlockBytes bounds the encoding of a block, bytes: with its framing it
 	// fits one sync frame of 4 MiB.
 	MaxBlockBytes = 3 << 20
+	// MaxBlockResultBytes is the size of a block's results at which its writer
+	// seals it, bytes. One more receipt may come on top.
+	MaxBlockResultBytes = 32 << 20
 	// MaxMarkets bounds the prices of one oracle snapshot.
 	MaxMarkets = 256
 	// MaxGenesisBytes bounds an encoded genesis document, bytes: it fits one sync
 	// frame.
 	MaxGenesisBytes = 3 << 20
-	// MaxReceiptBytes bounds one encoded receipt, bytes.
-	MaxReceiptBytes = 2 << 20
 )
 
 // ErrMalformed is the error of every decoder here: the bytes are not an encoding

@@ -3,6 +3,7 @@ package hosttest
 import (
 	"crypto/sha256"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/kaizenchain/kaizen/host/chain"
@@ -18,6 +19,7 @@ import (
 //	                 since the block began: what a module keeps in a global
 //	fail KEY         write, then fail with code 1: the write is taken back
 //	keep KEY         write before accept, then fail: the write stays
+//	emit N SIZE      N events of SIZE bytes
 //	trap             a trap after accept
 //	late             admitted, and then refused by execute
 //	refuse           refused by admit
@@ -149,6 +151,8 @@ func (m *scriptMachine) Execute(st stf.State, _ abi.Context, tx *stf.Tx) (stf.Ou
 		m.s.Emit(append(append([]byte{1}, abi.AppendU32(nil, uint32(len(arg(1))))...), arg(1)...))
 	case "count":
 		m.s.StateSet(arg(1), fmt.Append(nil, m.calls))
+	case "emit":
+		m.emit(arg(1), arg(2))
 	case "end":
 		m.end = string(arg(1))
 	case "fail", "keep":
@@ -160,4 +164,12 @@ func (m *scriptMachine) Execute(st stf.State, _ abi.Context, tx *stf.Tx) (stf.Ou
 		return m.s.Finish(abi.CodeTrap, ""), nil
 	}
 	return m.s.Finish(0, ""), nil
+}
+
+func (m *scriptMachine) emit(n, size []byte) {
+	count, _ := strconv.Atoi(string(n))
+	length, _ := strconv.Atoi(string(size))
+	for range count {
+		m.s.Emit(make([]byte, length))
+	}
 }

@@ -131,9 +131,10 @@ func (c *Core) Accepts(size int) bool {
 	return c.open != nil && (!c.full(size) || !c.blocked())
 }
 
-// full reports whether the open block has no room for size more bytes.
+// full reports whether the open block has no room for size more bytes, or for
+// more results.
 func (c *Core) full(size int) bool {
-	return c.open.Txs() >= c.cfg.MaxTxs || c.open.Bytes()+4+size > chain.MaxBlockBytes
+	return c.open.Txs() >= c.cfg.MaxTxs || c.open.Bytes()+4+size > chain.MaxBlockBytes || c.open.ResultBytes() >= chain.MaxBlockResultBytes
 }
 
 // Submit executes tx in the open block (K-01), sealing it first if it is full:

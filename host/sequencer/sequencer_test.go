@@ -194,6 +194,24 @@ func TestBlockBytesAreBounded(t *testing.T) {
 	}
 }
 
+// So are its results: a transaction of many events counts for what it emits.
+func TestBlockResultsAreBounded(t *testing.T) {
+	w := newWorld(t, chain.MaxBlockTxs)
+	w.tick(1100)
+	for i := range 80 {
+		w.submit(1101, fmt.Sprintf("emit 255 4096 %d", i))
+	}
+	w.tick(1200)
+	for _, b := range w.bodies {
+		if n := len(b.Results.Append(nil)); n > chain.MaxBlockResultBytes+2<<20 {
+			t.Fatalf("block %d has results of %d bytes", b.Height, n)
+		}
+	}
+	if len(w.bodies) < 3 {
+		t.Fatalf("%d blocks for 80 MB of events", len(w.bodies))
+	}
+}
+
 // K-06: what is pulled while block 5 closes belongs to block 6.
 func TestBlockCarriesSnapshotInForceAtItsStart(t *testing.T) {
 	w := newWorld(t, 10)

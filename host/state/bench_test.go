@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/kaizenchain/kaizen/host/chain"
 )
@@ -217,4 +218,29 @@ func BenchmarkHash(b *testing.B) {
 			}
 		})
 	}
+}
+
+// BenchmarkAscendAt copies a block of 1 M keys out in slices, 30 blocks of 3,000
+// keys after it: how long each slice takes is how long a commit may have to wait.
+func BenchmarkAscendAt(b *testing.B) {
+	benchTree(b)
+	v := RestoreVersions(bench.tree, 0, 100)
+	rng := rand.New(rand.NewPCG(6, 6))
+	for height := range uint64(30) {
+		v.Commit(height+1, benchBatch(rng, bench.keys, 3000), twoWorkers)
+	}
+	var took []time.Duration
+	buf := make([]byte, 0, 1<<20)
+	for b.Loop() {
+		for at, err := (Position{}), error(nil); !at.End() && err == nil; {
+			buf = buf[:0]
+			start := time.Now()
+			at, err = v.AscendAt(0, at, Limit{Keys: 512, Bytes: 128 << 10}, func(key, value []byte) { buf = append(append(buf, key...), value...) })
+			took = append(took, time.Since(start))
+		}
+	}
+	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)/2].Microseconds()), "p50-µs")
+	b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-µs")
+	b.ReportMetric(float64(took[len(took)-1].Microseconds()), "max-µs")
 }

@@ -11,24 +11,64 @@ import (
 // ErrStream is wrapped when keys given to Build are too large or out of order.
 var ErrStream = errors.New("not a stream of keys in path order")
 
+// Leaf is a key and value with the hashes that [Prepare] has computed for them.
+type Leaf struct {
+	key, value []byte
+	path, hash chain.Hash
+}
+
+// Prepare hashes a key and value, which it does not copy, on the way into
+// [BuildLeaves]: half of the work of building, and any goroutine may do it.
+func Prepare(key, value []byte) Leaf {
+	path := PathOf(key)
+	return Leaf{key: key, value: value, path: path, hash: hashLeaf(&path, value)}
+}
+
+// Key, Value and Path are what was prepared, and where it is in the tree.
+func (l *Leaf) Key() []byte      { return l.key }
+func (l *Leaf) Value() []byte    { return l.value }
+func (l *Leaf) Path() chain.Hash { return l.path }
+
 // Build makes a tree from keys and values in strictly ascending path order, as
 // [Tree.Ascend] gives them, with one hash per node.
 func Build(seq iter.Seq2[[]byte, []byte]) (*Tree, error) {
-	b := builder{tree: NewTree()}
-	for key, value := range seq {
-		if err := b.add(key, value); err != nil {
-			return nil, fmt.Errorf("%w: key %d: %w", ErrStream, b.tree.Len(), err)
+	return BuildLeaves(prepared(seq))
+}
+
+func prepared(seq iter.Seq2[[]byte, []byte]) iter.Seq[Leaf] {
+	return func(yield func(Leaf) bool) {
+		for key, value := range seq {
+			if !yield(Prepare(key, value)) {
+				return
+			}
 		}
 	}
-	b.fold(-1)
+}
+
+// BuildLeaves is [Build] from keys that are hashed already. Keys and values are
+// copied.
+func BuildLeaves(seq iter.Seq[Leaf]) (*Tree, error) {
+	b := builder{tree: NewTree()}
+	if err := b.addAll(seq); err != nil {
+		return nil, err
+	}
 	b.tree.root = b.last
 	return b.tree, nil
+}
+
+// RootOf is the root that [BuildLeaves] would come to, and the number of keys,
+// without the memory of a tree.
+func RootOf(seq iter.Seq[Leaf]) (root chain.Hash, keys int, err error) {
+	var b builder
+	err = b.addAll(seq)
+	return b.last.hash, b.keys, err
 }
 
 // builder holds the right edge of the growing tree: subtrees that are complete
 // and wait for what is right of them.
 type builder struct {
-	tree *Tree
+	tree *Tree // nil: only the root is wanted
+	keys int
 	edge []waiting
 	last link // the complete subtree right of the edge
 	path chain.Hash
@@ -39,37 +79,58 @@ type waiting struct {
 	bit  int
 }
 
-func (b *builder) add(key, value []byte) error {
-	if len(key) > MaxKeyBytes || len(value) > MaxValueBytes {
-		return fmt.Errorf("key of %d bytes, value of %d, limits %d and %d", len(key), len(value), MaxKeyBytes, MaxValueBytes)
-	}
-	path := PathOf(key)
-	if b.last.ref != 0 {
-		if comparePaths(&b.path, &path) >= 0 {
-			return fmt.Errorf("path %s follows %s", path, b.path)
+func (b *builder) addAll(seq iter.Seq[Leaf]) error {
+	for l := range seq {
+		if err := b.add(&l); err != nil {
+			return fmt.Errorf("%w: key %d: %w", ErrStream, b.keys, err)
 		}
-		bit := diverge(&b.path, &path)
-		b.fold(bit)
-		b.edge = append(b.edge, waiting{b.last, bit})
 	}
-	b.last, b.path = b.leaf(path, key, value), path
+	b.fold(-1)
 	return nil
 }
 
-func (b *builder) leaf(path chain.Hash, key, value []byte) link {
+func (b *builder) add(l *Leaf) error {
+	if len(l.key) > MaxKeyBytes || len(l.value) > MaxValueBytes {
+		return fmt.Errorf("key of %d bytes, value of %d, limits %d and %d", len(l.key), len(l.value), MaxKeyBytes, MaxValueBytes)
+	}
+	if b.keys > 0 {
+		if comparePaths(&b.path, &l.path) >= 0 {
+			return fmt.Errorf("path %s follows %s", l.path, b.path)
+		}
+		bit := diverge(&b.path, &l.path)
+		b.fold(bit)
+		b.edge = append(b.edge, waiting{b.last, bit})
+	}
+	b.last, b.path = link{b.record(l), l.hash}, l.path
+	b.keys++
+	return nil
+}
+
+// record stores a leaf and returns its reference.
+func (b *builder) record(l *Leaf) uint32 {
 	t := b.tree
+	if t == nil {
+		return 0
+	}
 	t.index.reserve(1)
-	record := t.records.add(key, value)
-	t.index.insert(tagOf(key), record)
-	return link{leafBit | record, hashLeaf(&path, value)}
+	record := t.records.add(l.key, l.value)
+	t.index.insert(tagOf(l.key), record)
+	return leafBit | record
 }
 
 // fold joins what waits below bit: nothing more comes there.
 func (b *builder) fold(bit int) {
-	u := subtree{tree: b.tree}
 	for n := len(b.edge); n > 0 && b.edge[n-1].bit > bit; n-- {
 		w := b.edge[n-1]
-		b.last = u.join(b.tree.nodes.alloc(), uint8(w.bit), w.left, b.last)
+		b.last = b.join(uint8(w.bit), w.left, b.last)
 		b.edge = b.edge[:n-1]
 	}
+}
+
+func (b *builder) join(bit uint8, left, right link) link {
+	if b.tree == nil {
+		return link{hash: hashNode(bit, &left.hash, &right.hash)}
+	}
+	u := subtree{tree: b.tree}
+	return u.join(b.tree.nodes.alloc(), bit, left, right)
 }

@@ -37,6 +37,7 @@ type Open struct {
 	txs     []*Tx
 	bytes   int
 	results chain.Results
+	output  int // bytes of results, about
 }
 
 // Closed is a block whose results are known and whose state root is not: the
@@ -99,12 +100,13 @@ func (o *Open) begin() error {
 }
 
 // Height, Time and Txs describe the block so far; Bytes is the size it would
-// encode to, and View its state.
+// encode to, ResultBytes about that of its results, and View its state.
 func (o *Open) Height() uint64                { return o.ctx.Height }
 func (o *Open) Time() uint64                  { return o.ctx.Time }
 func (o *Open) Oracle() *chain.OracleSnapshot { return &o.oracle }
 func (o *Open) Txs() int                      { return len(o.txs) }
 func (o *Open) Bytes() int                    { return o.bytes }
+func (o *Open) ResultBytes() int              { return o.output }
 func (o *Open) View() *state.Overlay          { return o.state }
 func (o *Open) Context() abi.Context          { return o.ctx }
 
@@ -113,7 +115,7 @@ func (o *Open) Receipt(i int) *chain.Receipt { return &o.results.Receipts[i] }
 
 // Submit is the write node's way in: a transaction that may be in no block is
 // refused and leaves no trace; any other is executed and gets its receipt, which
-// stays valid until the next call.
+// never changes.
 func (o *Open) Submit(tx *Tx) (*chain.Receipt, *Refusal, error) {
 	if tx.Refusal != nil {
 		return nil, tx.Refusal, nil
@@ -163,15 +165,22 @@ func (o *Open) execute(tx *Tx) (*chain.Receipt, *Refusal, error) {
 	}
 	o.txs = append(o.txs, tx)
 	o.bytes += 4 + len(tx.Raw)
+	o.output += receiptOverhead + len(out.Detail)
+	for _, e := range out.Events {
+		o.output += 4 + len(e)
+	}
 	o.results.Receipts = append(o.results.Receipts, chain.Receipt{ID: out.ID, Code: out.Code, Detail: out.Detail, Events: out.Events})
 	return &o.results.Receipts[len(o.results.Receipts)-1], nil, nil
 }
+
+// receiptOverhead is what a receipt takes besides its detail and events, bytes.
+const receiptOverhead = 32 + 2 + 4 + 4
 
 // rebuild executes the open block again from its beginning.
 func (o *Open) rebuild() error {
 	txs, want := o.txs, o.results.Receipts
 	o.state.Revert(o.clean)
-	o.txs, o.results = nil, chain.Results{}
+	o.txs, o.results, o.output = nil, chain.Results{}, 0
 	o.bytes = chain.HeaderBytes + len(o.encoded) + 4
 	if err := o.begin(); err != nil {
 		return err

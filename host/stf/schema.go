@@ -70,6 +70,9 @@ func ParseSchema(b []byte) (*Schema, error) {
 			return nil, fmt.Errorf("module schema: event tag %d (%q) is unnamed or used twice", e.Tag, e.Type)
 		}
 		for _, f := range e.Fields {
+			if f.Name == "" || f.Name == "type" {
+				return nil, fmt.Errorf("module schema: event %s has a field named %q; type is the event's own", e.Type, f.Name)
+			}
 			if !slices.Contains(fieldKinds, f.Kind) {
 				return nil, fmt.Errorf("module schema: event %s field %s has unknown kind %q, known are %v", e.Type, f.Name, f.Kind, fieldKinds)
 			}

@@ -231,6 +231,7 @@ func TestSchema(t *testing.T) {
 		``, `{}`, `{"name":"m","errors":[{"code":0,"name":"Zero"}]}`, `{"name":"m","errors":[{"code":65281,"name":"Host"}]}`,
 		`{"name":"m","errors":[{"code":1,"name":"A"},{"code":1,"name":"B"}]}`, `{"name":"m","events":[{"tag":1,"type":""}]}`,
 		`{"name":"m","events":[{"tag":1,"type":"e","fields":[{"name":"f","kind":"float"}]}]}`,
+		`{"name":"m","events":[{"tag":1,"type":"e","fields":[{"name":"type","kind":"u8"}]}]}`,
 	} {
 		if _, err := stf.ParseSchema([]byte(bad)); err == nil {
 			t.Errorf("%s is accepted", bad)

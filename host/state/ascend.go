@@ -1,0 +1,157 @@
+package state
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/binary"
+	"slices"
+
+	"github.com/kaizenchain/kaizen/host/chain"
+)
+
+// Limit bounds one slice of [Versions.AscendAt]: about so many keys, and about so
+// many bytes of keys and values. A slice may exceed the bytes by one value.
+type Limit struct {
+	Keys  int
+	Bytes int
+}
+
+// Position is where a walk over the keys of a block goes on; the zero value is
+// its beginning. It belongs to one walk.
+type Position struct {
+	from chain.Hash
+	end  bool
+
+	live, changed []slot // of the slice before, for their memory
+}
+
+// End reports whether nothing is left.
+func (p *Position) End() bool { return p.end }
+
+// AscendAt calls yield, in path order, for the next keys of the state after a
+// retained block, and returns where to go on. So a walk over all keys can be done
+// in slices between which blocks are committed: a key that a later block changed
+// or deleted is given with its old value, and one that a later block added is
+// left out.
+//
+// It takes memory and time for about limit keys, and some for every block since.
+func (v *Versions) AscendAt(height uint64, at Position, limit Limit, yield func(key, value []byte)) (Position, error) {
+	n, err := v.back(height)
+	if err != nil || at.end {
+		return at, err
+	}
+	w := window{from: at.from, end: true}
+	at.changed = w.changed(at.changed[:0], v.undos[len(v.undos)-n:], limit)
+	at.live = w.live(at.live[:0], v.tree, limit)
+	w.merge(at.live, at.changed, yield)
+	at.from, at.end = w.to, w.end
+	return at, nil
+}
+
+// window is a range of paths: from and above, and below to unless it goes to the
+// end.
+type window struct {
+	from, to chain.Hash
+	end      bool
+}
+
+// close makes the window end below path, if that makes it smaller.
+func (w *window) close(path *chain.Hash) {
+	if w.end || comparePaths(path, &w.to) < 0 {
+		w.to, w.end = *path, false
+	}
+}
+
+func (w *window) holds(path *chain.Hash) bool { return w.end || comparePaths(path, &w.to) < 0 }
+
+// slot is a key in a window. Of several with one path the first counts.
+type slot struct {
+	path       chain.Hash
+	key, value []byte
+	present    bool
+	age        int // 0 is the oldest block
+}
+
+// changed appends the old values of the keys in the window that changed in any
+// of the blocks, oldest first, each key once. It closes the window where that
+// would be too much.
+func (w *window) changed(slots []slot, undos []*Undo, limit Limit) []slot {
+	for age, u := range undos {
+		share := Limit{Keys: limit.Keys / len(undos), Bytes: limit.Bytes / len(undos)}
+		slots = w.collect(slots, u, age, share)
+	}
+	slices.SortFunc(slots, func(a, b slot) int {
+		if c := comparePaths(&a.path, &b.path); c != 0 {
+			return c
+		}
+		return cmp.Compare(a.age, b.age)
+	})
+	return slices.CompactFunc(slots, func(a, b slot) bool { return a.path == b.path })
+}
+
+// collect appends what is in the window of one block: at least one key, so that
+// a walk always goes on.
+func (w *window) collect(slots []slot, u *Undo, age int, limit Limit) []slot {
+	keys, size := 0, 0
+	for i := u.search(binary.BigEndian.Uint64(w.from[:8])); i < len(u.entries); i++ {
+		key, value, present := u.at(i)
+		path := PathOf(key)
+		if comparePaths(&path, &w.from) < 0 {
+			continue
+		}
+		if keys > 0 && (keys >= limit.Keys || size >= limit.Bytes) {
+			w.close(&path)
+		}
+		if !w.holds(&path) {
+			break
+		}
+		slots = append(slots, slot{path, key, value, present, age})
+		keys, size = keys+1, size+len(key)+len(value)
+	}
+	return slots
+}
+
+// live appends the keys of the tree in the window, and closes it at the limit.
+func (w *window) live(slots []slot, t *Tree, limit Limit) []slot {
+	size := 0
+	t.Ascend(w.from, func(key, value []byte) bool {
+		path := PathOf(key)
+		if len(slots) > 0 && (len(slots) >= limit.Keys || size >= limit.Bytes) {
+			w.close(&path)
+		}
+		if !w.holds(&path) {
+			return false
+		}
+		slots, size = append(slots, slot{path: path, key: key, value: value, present: true}), size+len(key)+len(value)
+		return true
+	})
+	return slots
+}
+
+// merge gives both lists in path order; where they meet, the old value counts.
+func (w *window) merge(live, changed []slot, yield func(key, value []byte)) {
+	for len(live) > 0 || len(changed) > 0 {
+		side := 1
+		if len(changed) > 0 {
+			side = -1
+			if len(live) > 0 {
+				side = bytes.Compare(changed[0].path[:], live[0].path[:])
+			}
+		}
+		next := &live
+		if side <= 0 {
+			next = &changed
+		}
+		s := (*next)[0]
+		if side == 0 {
+			live = live[1:]
+		}
+		*next = (*next)[1:]
+		if !w.holds(&s.path) {
+			return
+		}
+		if s.present {
+			yield(s.key, s.value)
+		}
+	}
+}
