@@ -1,0 +1,43 @@
+package snapshot
+
+import (
+	"crypto/ed25519"
+	"iter"
+	"testing"
+
+	"github.com/kaizenchain/kaizen/host/chain"
+	"github.com/kaizenchain/kaizen/host/hosttest/faultfs"
+	"github.com/kaizenchain/kaizen/host/state"
+)
+
+var (
+	testKey     = ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
+	testGenesis = &chain.Genesis{ChainID: 5, Time: 1, IntervalMs: 100, MaxTxsPerBlock: 10, MaxStaleMs: 3000,
+		Sequencer: [32]byte(testKey.Public().(ed25519.PublicKey)), ModuleHash: chain.Hash{9}}
+)
+
+// metaOf is a block of the test chain whose state is tree.
+func metaOf(tree *state.Tree, height uint64) Meta {
+	h := chain.Header{Version: chain.BlockVersion, ChainID: testGenesis.ChainID, Height: height, Time: 100 * height,
+		StateRoot: tree.Root(), ModuleHash: testGenesis.ModuleHash, Sequencer: testGenesis.Sequencer}
+	h.Sign(testKey)
+	return Meta{GenesisHash: testGenesis.Hash(), Header: h}
+}
+
+func memDir() *Dir { return &Dir{Path: "/data/snapshots", FS: faultfs.New()} }
+
+func create(t testing.TB, d *Dir, meta Meta, keys iter.Seq2[[]byte, []byte]) *Snapshot {
+	t.Helper()
+	w, err := d.Create(meta)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.AddAll(keys); err != nil {
+		t.Fatal(err)
+	}
+	s, err := w.Commit()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
