@@ -44,6 +44,9 @@ type Backend interface {
 	// Errors: ErrBlockNotFound, also for one that is pruned.
 	Header(height uint64) (chain.Header, error)
 	Block(height uint64) (*chain.Block, *chain.Results, error)
+	// Watch says how far the chain is; seen is Rollbacks of an earlier answer, or
+	// 0. It is cheap, and costs the node nothing while nobody calls it.
+	Watch(seen uint64) Watch
 	// Oracle is the snapshot in force in the block at ref, the open one included.
 	Oracle(at api.Ref) (chain.OracleSnapshot, chain.BlockID, error)
 	// Transaction finds a transaction by id, in the open block too. Error:
@@ -56,6 +59,19 @@ type Backend interface {
 	// Prove proves a state key present or absent after the block at ref, which is
 	// a sealed one. Errors also: ErrStateUnavailable, ErrTagUnavailable for pending.
 	Prove(ctx context.Context, at api.Ref, key []byte) (Proof, error)
+}
+
+// Watch is how far the chain is, at one instant. Every block up to Head is
+// durable, and on a read node its root was matched (K-19).
+//
+// A block that was read between two answers with the same Rollbacks is of the
+// chain that both speak of.
+type Watch struct {
+	Head      chain.BlockID
+	Base      uint64          // the first block kept, beside block 0
+	Rollbacks uint64          // how often blocks were taken back since the node started
+	Kept      uint64          // the highest block that no rollback after seen took back; Head.Number if there was none
+	Moved     <-chan struct{} // closed when Head changes
 }
 
 // Submitted is what became of one submitted transaction. With Err nil the

@@ -65,7 +65,10 @@ func conformance() []string {
 		call("kaizen_filter", `[{"pair":"BTC/USDT","limit":100},2]`), call("kaizen_filter", `{"limit":101}`), call("kaizen_filter", `[{"limits":1}]`), call("kaizen_filter", `[7]`), call("kaizen_filter", `[{"amount":"07"}]`), call("kaizen_filter", `[{"amount":7}]`), call("kaizen_filter", `[{"amount":"18446744073709551615"}]`), call("kaizen_filter", `[{},2,3]`), call("kaizen_filter", `[null,2]`),
 		call("kaizen_getProof", `[{"account":`+address+`}]`), call("kaizen_getProof", `{"key":"0x62","height":1}`), call("kaizen_getProof", `[{"key":"0x62"},"pending"]`), call("kaizen_getProof", `[{"key":"0x62","account":`+address+`}]`), call("kaizen_getProof", `[{}]`), call("kaizen_getProof", `["0x62"]`), call("kaizen_getProof", `[]`), call("kaizen_getProof", `[{"key":"0x`+strings.Repeat("00", abi.MaxKeyBytes+1)+`"}]`),
 		call("kaizen_query", `["0x61"]`), call("kaizen_query", `["0x6c697374","earliest"]`), call("kaizen_query", `["0x62726f6b656e"]`), call("kaizen_query", `["0x"]`), call("kaizen_query", `[]`),
-		call("kaizen_subscribe", `["blocks"]`),
+		// subscriptions: what works is WebSocket's alone
+		call("kaizen_subscribe", `[]`), call("kaizen_subscribe", `["news"]`), call("kaizen_subscribe", `["theses"]`), call("kaizen_subscribe", `["blocks",{"type":"transfer"}]`), call("kaizen_subscribe", `["events",{"type":"none"}]`), call("kaizen_subscribe", `["events",{"type":[]}]`),
+		call("kaizen_subscribe", `["prices"]`), call("kaizen_subscribe", `{"topic":"prices","pair":"BTC"}`), call("kaizen_subscribe", `["blocks",{"height":-1}]`), call("kaizen_subscribe", `["blocks",null,{"index":1}]`), call("kaizen_subscribe", `["blocks",{},"newest"]`), call("kaizen_subscribe", `["blocks",{"from":7}]`), call("kaizen_subscribe", `["blocks",{},{},7]`),
+		call("kaizen_unsubscribe", `[]`), call("kaizen_unsubscribe", `[7]`), call("rpc.discover", `[1]`),
 	}
 }
 

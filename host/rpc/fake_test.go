@@ -191,6 +191,10 @@ func (f *fakeNode) Block(height uint64) (*chain.Block, *chain.Results, error) {
 	return f.blocks[height], f.results(f.blocks[height]), nil
 }
 
+func (f *fakeNode) Watch(uint64) Watch {
+	return Watch{Head: f.head(), Base: 1, Kept: f.head().Number, Moved: make(chan struct{})}
+}
+
 func (f *fakeNode) Oracle(at api.Ref) (chain.OracleSnapshot, chain.BlockID, error) {
 	id, err := f.Resolve(at)
 	return f.blocks[2].Oracle, id, err

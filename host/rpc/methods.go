@@ -20,10 +20,13 @@ import (
 type method struct {
 	name string
 	sig  signature
-	run  func(ctx context.Context, p *Params, dst []byte) ([]byte, error)
-	raws func(p *Params, limit int) [][]byte
-	many bool // the answer of a send method is a list
-	seen methodMetrics
+	// For the OpenRPC document: one line, and a value of the type of the answer.
+	summary string
+	result  any
+	run     func(ctx context.Context, p *Params, dst []byte) ([]byte, error)
+	raws    func(p *Params, limit int) [][]byte
+	many    bool // the answer of a send method is a list
+	seen    methodMetrics
 }
 
 func named(names ...string) signature { return signature{rest: names} }
@@ -31,22 +34,25 @@ func named(names ...string) signature { return signature{rest: names} }
 // table is every method that this node serves.
 func (s *Server) table() []*method {
 	list := []*method{
-		{name: "kaizen_info", run: s.info},
-		{name: "kaizen_status", run: s.status},
-		{name: "kaizen_sendTransaction", sig: named("transaction"), raws: oneRaw},
-		{name: "kaizen_sendTransactions", sig: named("transactions"), raws: (*Params).transactions, many: true},
-		{name: "kaizen_simulateTransaction", sig: named("transaction", heightParam), run: s.simulate},
-		{name: "kaizen_getBlock", sig: named(heightParam, "transactions"), run: s.getBlock},
-		{name: "kaizen_getHeader", sig: named(heightParam), run: s.getHeader},
-		{name: "kaizen_getTransaction", sig: named("tx_hash"), run: s.getTransaction},
-		{name: "kaizen_getReceipt", sig: named("tx_hash"), run: s.getReceipt},
-		{name: "kaizen_getOraclePrices", sig: named(heightParam), run: s.getOraclePrices},
-		{name: "kaizen_getProof", sig: s.proofSignature(), run: s.getProof},
-		{name: "kaizen_query", sig: named("query", heightParam), run: s.query},
+		{name: "kaizen_info", run: s.info, result: api.Info{}, summary: "What does not change while the node runs."},
+		{name: "kaizen_status", run: s.status, result: api.Status{}, summary: "Where the node stands now."},
+		{name: "kaizen_sendTransaction", sig: named("transaction"), raws: oneRaw, result: api.Receipt{}, summary: "Executes a transaction; answers once it is on disk."},
+		{name: "kaizen_sendTransactions", sig: named("transactions"), raws: (*Params).transactions, many: true, result: []api.Receipt{}, summary: "Executes transactions in order."},
+		{name: "kaizen_simulateTransaction", sig: named("transaction", heightParam), run: s.simulate, result: api.Receipt{}, summary: "What a transaction would come to; nothing is kept."},
+		{name: "kaizen_getBlock", sig: named(heightParam, "transactions"), run: s.getBlock, result: api.Block{}, summary: "A block with its transactions and their receipts."},
+		{name: "kaizen_getHeader", sig: named(heightParam), run: s.getHeader, result: api.Header{}, summary: "A block's header."},
+		{name: "kaizen_getTransaction", sig: named("tx_hash"), run: s.getTransaction, result: api.Transaction{}, summary: "A transaction and its receipt."},
+		{name: "kaizen_getReceipt", sig: named("tx_hash"), run: s.getReceipt, result: api.Receipt{}, summary: "A transaction's receipt."},
+		{name: "kaizen_getOraclePrices", sig: named(heightParam), run: s.getOraclePrices, result: api.OraclePrices{}, summary: "The prices in force in a block."},
+		{name: "kaizen_getProof", sig: s.proofSignature(), run: s.getProof, result: api.Proof{}, summary: "That a state key has a value, or is absent."},
+		{name: "kaizen_query", sig: named("query", heightParam), run: s.query, result: api.QueryAnswer{}, summary: "Any query of the module, in the module's encoding."},
+		{name: "kaizen_subscribe", sig: subscribeSignature, run: s.subscribe, result: "", summary: "Begins a subscription and answers with its name; WebSocket only."},
+		{name: "kaizen_unsubscribe", sig: named("subscription"), run: s.unsubscribe, result: true, summary: "Ends a subscription of this connection."},
+		{name: "rpc.discover", run: s.discover, result: json.RawMessage{}, summary: "This document."},
 	}
 	for _, q := range s.module.Queries {
 		sig := signature{object: q.Object, rest: append(append([]string(nil), q.Params...), heightParam)}
-		list = append(list, &method{name: q.Name, sig: sig, run: s.moduleQuery(q.Encode)})
+		list = append(list, &method{name: q.Name, sig: sig, run: s.moduleQuery(q.Encode), summary: q.Summary, result: q.Result})
 	}
 	return list
 }

@@ -9,13 +9,40 @@ import (
 	"github.com/kaizenchain/kaizen/host/rpc/api"
 )
 
+// Gauge is one of the node's own figures on GET /metrics. Value is read when
+// somebody asks, so that the node pays nothing otherwise; it may be called from
+// any goroutine.
+type Gauge struct {
+	Name, Help string
+	Counter    bool // it only grows
+	Value      func() float64
+}
+
+// register adds the node's figures.
+func register(reg prometheus.Registerer, gauges []Gauge) error {
+	for _, g := range gauges {
+		var c prometheus.Collector = prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: g.Name, Help: g.Help}, g.Value)
+		if g.Counter {
+			c = prometheus.NewCounterFunc(prometheus.CounterOpts{Name: g.Name, Help: g.Help}, g.Value)
+		}
+		if err := reg.Register(c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // metrics are the server's own; the rest of GET /metrics is the node's.
 type metrics struct {
-	requests    *prometheus.CounterVec
-	seconds     *prometheus.HistogramVec
-	connections *prometheus.GaugeVec
-	limited     *prometheus.CounterVec
-	unknown     methodMetrics
+	requests      *prometheus.CounterVec
+	seconds       *prometheus.HistogramVec
+	connections   *prometheus.GaugeVec
+	limited       *prometheus.CounterVec
+	subscriptions *prometheus.GaugeVec
+	notifications *prometheus.CounterVec
+	notified      [topicCount]prometheus.Counter // the same, looked up once
+	closed        *prometheus.CounterVec
+	unknown       methodMetrics
 }
 
 // methodMetrics are the two that every successful call touches, looked up once.
@@ -38,8 +65,17 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 			Help: "Open connections: tcp counts all of them, ws the WebSocket ones among them."}, []string{"transport"}),
 		limited: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kaizen_rpc_limited_total",
 			Help: "Requests and connections turned away, by limit."}, []string{"limit"}),
+		subscriptions: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "kaizen_rpc_subscriptions",
+			Help: "Open subscriptions, by topic."}, []string{"topic"}),
+		notifications: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kaizen_rpc_notifications_total",
+			Help: "Messages to subscribers, by topic."}, []string{"topic"}),
+		closed: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kaizen_rpc_subscriptions_closed_total",
+			Help: "Subscriptions that the node closed, by reason."}, []string{"reason"}),
 	}
-	for _, c := range []prometheus.Collector{m.requests, m.seconds, m.connections, m.limited} {
+	for t, name := range topicNames {
+		m.notified[t] = m.notifications.WithLabelValues(name)
+	}
+	for _, c := range []prometheus.Collector{m.requests, m.seconds, m.connections, m.limited, m.subscriptions, m.notifications, m.closed} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}

@@ -20,6 +20,10 @@ type Module struct {
 	Keys []NamedKey
 	// Queries are the methods that only run one of the module's queries.
 	Queries []QueryMethod
+	// Thesis is the query for a thesis, whose answer has base and quote. It is
+	// asked where an event about a thesis does not say which market it is of; nil:
+	// every event says.
+	Thesis func(id uint64) []byte
 }
 
 // NamedKey says under which state key a thing is: {"account": "0x…"}.
@@ -36,6 +40,10 @@ type QueryMethod struct {
 	// {pair, user, …}, when they are given by position.
 	Object, Params []string
 	Encode         func(p *Params) []byte
+	// Summary is one line for the OpenRPC document, Result a value of the type of
+	// the answer; nil: an object that only the module describes.
+	Summary string
+	Result  any
 }
 
 // pair names a market: BTC/USDT, or with addresses where a token has no name.

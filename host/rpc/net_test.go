@@ -92,7 +92,7 @@ func start(t testing.TB, change func(*Options)) *world {
 	t.Helper()
 	w := &world{t: t, node: newFake(t), net: newMemory(), served: make(chan error, 1)}
 	w.reg = prometheus.NewRegistry()
-	o := Options{Backend: w.node, Module: fakeModule(), Limits: DefaultLimits(), Registry: w.reg}
+	o := Options{Backend: w.node, Module: fakeModule(), Limits: DefaultLimits(), Registry: w.reg, Gauges: []Gauge{{Name: "kaizen_height", Help: "a node's own", Value: func() float64 { return 7 }}}}
 	if change != nil {
 		change(&o)
 	}

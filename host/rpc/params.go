@@ -26,17 +26,26 @@ const heightParam = "height"
 //
 //	["0x…", 7]               {"address": "0x…", "height": 7}      rest: address, height
 //	[{"account": "0x…"}, 7]  {"account": "0x…", "height": 7}      object: account, key; rest: height
+//	["events", {"type": "…"}, {…}]                                lead: topic; object: type, …; rest: from
+//
+// After a lead the object may be left out.
 type signature struct {
+	lead   []string
 	object []string
 	rest   []string
 }
 
+// names are all parameters.
+func (g *signature) names() []string {
+	if len(g.lead)+len(g.object) == 0 {
+		return g.rest
+	}
+	return slices.Concat(g.lead, g.object, g.rest)
+}
+
 // bind matches what a caller sent to the signature.
 func (g *signature) bind(span []byte) (Params, *api.Error) {
-	p := Params{names: g.rest}
-	if len(g.object) > 0 {
-		p.names = slices.Concat(g.object, g.rest)
-	}
+	p := Params{names: g.names()}
 	if len(p.names) > 0 {
 		p.spans = make([][]byte, len(p.names))
 	}
@@ -51,27 +60,47 @@ func (g *signature) bind(span []byte) (Params, *api.Error) {
 }
 
 func (g *signature) bindPositions(p *Params, span []byte) {
-	want := g.rest
+	want, object := p.names, -1 // object is its place, if there is one
 	if len(g.object) > 0 {
-		want = slices.Concat([]string{"{" + strings.Join(g.object, "|") + "}"}, g.rest)
+		want = slices.Concat(g.lead, []string{"{" + strings.Join(g.object, "|") + "}"}, g.rest)
+		object = len(g.lead)
 	}
 	at := 0
 	sc := jsonscan.Again(span)
 	sc.Array(func(v []byte) bool {
-		switch first := at == 0 && len(g.object) > 0; {
+		if at == object && g.skipsObject(v) {
+			at++
+		}
+		switch {
 		case at >= len(want):
 			p.fail("params", atMost(want))
 		case v[0] == 'n': // null is the same as absent
-		case first && v[0] != '{':
-			p.fail("params[0]", "an object with "+strings.Join(g.object, " or "))
-		case first:
+		case at == object && v[0] != '{':
+			p.fail(sprintf("params[%d]", at), "an object with "+strings.Join(g.object, " or "))
+		case at == object:
 			p.bindNames(v)
+		case at < object:
+			p.spans[at] = v
 		default:
 			p.spans[len(p.names)-len(want)+at] = v
 		}
 		at++
 		return p.err == nil
 	})
+}
+
+// skipsObject reports whether v, in the object's place, is the parameter after
+// it: ["blocks", {"height": 7}].
+func (g *signature) skipsObject(v []byte) bool {
+	if len(g.lead) == 0 || v[0] == 'n' {
+		return false
+	}
+	first, names := "", g.names()
+	sc := jsonscan.Again(v)
+	if v[0] == '{' {
+		sc.Object(func(name string, _ []byte) bool { first = name; return false })
+	}
+	return v[0] != '{' || first != "" && !slices.Contains(names, first)
 }
 
 func atMost(names []string) string {
@@ -117,6 +146,7 @@ type Params struct {
 	names []string
 	spans [][]byte // parallel to names; nil: absent
 	err   *api.Error
+	shape *shape // not nil: getters describe what they would read, see [Server.discover]
 }
 
 func (p *Params) fail(field, want string) {
@@ -134,7 +164,14 @@ func (p *Params) span(name string) []byte {
 }
 
 // Has reports whether the parameter was given.
-func (p *Params) Has(name string) bool { return p.span(name) != nil }
+func (p *Params) Has(name string) bool {
+	if p.shape != nil {
+		p.span(name)
+		p.shape.optional[name] = true
+		return true
+	}
+	return p.span(name) != nil
+}
 
 // text is a string parameter's content; ok only if it is a string.
 func (p *Params) text(name string) (text string, ok bool) {
@@ -147,6 +184,9 @@ func (p *Params) text(name string) (text string, ok bool) {
 
 // Address is 0x and 40 hex digits.
 func (p *Params) Address(name string) (v chain.Address) {
+	if p.describe(name, schemaOf(chain.Address{})) {
+		return v
+	}
 	text, ok := p.text(name)
 	if !ok || v.UnmarshalText([]byte(text)) != nil {
 		p.fail(name, "an address: 0x and 40 hex digits")
@@ -157,6 +197,9 @@ func (p *Params) Address(name string) (v chain.Address) {
 
 // Hash is 0x and 64 hex digits.
 func (p *Params) Hash(name string) (v chain.Hash) {
+	if p.describe(name, schemaOf(chain.Hash{})) {
+		return v
+	}
 	text, ok := p.text(name)
 	if !ok || v.UnmarshalText([]byte(text)) != nil {
 		p.fail(name, "a hash: 0x and 64 hex digits")
@@ -167,6 +210,9 @@ func (p *Params) Hash(name string) (v chain.Hash) {
 
 // Bytes is 0x and hex digits for min to max bytes.
 func (p *Params) Bytes(name string, min, max int) []byte {
+	if p.describe(name, hexSchema(min, max)) {
+		return nil
+	}
 	span := p.span(name)
 	if (len(span)-4)/2 <= max {
 		if v, ok := jsonscan.AppendHex(nil, span); ok && len(v) >= min {
@@ -183,6 +229,9 @@ func wantBytes(min, max int) string {
 
 // Amount is a u64 as a decimal string.
 func (p *Params) Amount(name string) uint64 {
+	if p.describe(name, schemaOf(api.Amount(0))) {
+		return 0
+	}
 	text, ok := p.text(name)
 	v, err := api.ParseUint(text)
 	if !ok || err != nil {
@@ -194,6 +243,9 @@ func (p *Params) Amount(name string) uint64 {
 
 // Number is a JSON number from 0 to max.
 func (p *Params) Number(name string, max uint64) uint64 {
+	if p.describe(name, numberSchema(max)) {
+		return 0
+	}
 	v, err := api.ParseUint(string(p.span(name)))
 	if err != nil || v > max {
 		p.fail(name, sprintf("a number from 0 to %d", max))
@@ -207,6 +259,14 @@ func (p *Params) Choice(name string, choices ...string) string {
 	if !p.Has(name) {
 		return choices[0]
 	}
+	return p.OneOf(name, choices...)
+}
+
+// OneOf is one of the given strings, and needed.
+func (p *Params) OneOf(name string, choices ...string) string {
+	if p.describe(name, schema{"type": "string", "enum": choices}) {
+		return choices[0]
+	}
 	text, ok := p.text(name)
 	if !ok || !slices.Contains(choices, text) {
 		p.fail(name, "one of: "+strings.Join(choices, ", "))
@@ -216,6 +276,9 @@ func (p *Params) Choice(name string, choices ...string) string {
 
 // Text is a string of at most max bytes.
 func (p *Params) Text(name string, max int) string {
+	if p.describe(name, schema{"type": "string", "maxLength": max}) {
+		return ""
+	}
 	text, ok := p.text(name)
 	if !ok || len(text) > max {
 		p.fail(name, sprintf("a string of at most %d bytes", max))
@@ -226,6 +289,9 @@ func (p *Params) Text(name string, max int) string {
 
 // Height is the height argument, latest if absent.
 func (p *Params) Height() (r api.Ref) {
+	if p.Has(heightParam) && p.describe(heightParam, refSchema()) {
+		return r
+	}
 	span := p.span(heightParam)
 	if span == nil {
 		return r
@@ -243,6 +309,9 @@ func (p *Params) transaction() []byte { return p.Bytes("transaction", 1, abi.Max
 // into one allocation.
 func (p *Params) transactions(limit int) [][]byte {
 	const name = "transactions"
+	if p.describe(name, schema{"type": "array", "minItems": 1, "maxItems": limit, "items": hexSchema(1, abi.MaxTxBytes)}) {
+		return nil
+	}
 	span := p.span(name)
 	want := sprintf("a list of 1 to %d transactions", limit)
 	if len(span) == 0 || span[0] != '[' {

@@ -149,11 +149,13 @@ func (s *Server) oracle(o *chain.OracleSnapshot) api.OracleSnapshot {
 	v := api.OracleSnapshot{Timestamp: o.Timestamp, Stale: o.Stale, Prices: make(map[string]api.Price, len(o.Prices))}
 	for i := range o.Prices {
 		p := &o.Prices[i]
-		v.Prices[s.module.pair(p.Base, p.Quote)] = api.Price{
-			Base: p.Base, Quote: p.Quote, Price: api.Amount(p.Price), Decimals: priceDecimals, Timestamp: p.Timestamp,
-		}
+		v.Prices[s.module.pair(p.Base, p.Quote)] = apiPrice(p)
 	}
 	return v
+}
+
+func apiPrice(p *chain.Price) api.Price {
+	return api.Price{Base: p.Base, Quote: p.Quote, Price: api.Amount(p.Price), Decimals: priceDecimals, Timestamp: p.Timestamp}
 }
 
 // priceDecimals is how many decimals every price and amount has.

@@ -12,6 +12,7 @@
 //	bytes ─ parse ─▶ requests ─ rate, place ─▶ answer ─▶ bytes
 //	                             send…: Backend.Submit, neighbours together
 //	                             else:  method.run
+//	blocks ─ hub ─▶ notifications ─▶ the sessions that subscribed
 //
 // HTTP and WebSocket differ only in how bytes arrive and leave. A listener is
 // opened by the caller and given to [Server.Serve]; [Server.Shutdown] drains.
@@ -28,6 +29,7 @@ import (
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/kaizenchain/kaizen/host/stf"
 )
@@ -44,9 +46,10 @@ type Options struct {
 	// AllowedOrigins are origins of web pages that may call this node, beside its
 	// own; "*" is any.
 	AllowedOrigins []string
-	// Registry is what GET /metrics serves; the server adds its own metrics. nil:
-	// only those.
+	// Registry is what GET /metrics serves; the server adds its own metrics and
+	// Gauges. nil: a new one, with the Go runtime's and the process's.
 	Registry *prometheus.Registry
+	Gauges   []Gauge      // the node's own figures
 	Log      *slog.Logger // nil: dropped
 	// Fatal is called with a broken invariant that surfaced in a call. It must
 	// end the process; nil panics outside every recover.
@@ -72,6 +75,11 @@ type Server struct {
 	open    *connections
 	running chan struct{} // a place for each request being executed
 	held    *budget
+	hub     *hub
+	taken   [256][len(placeMembers)]bool // by event tag: see takenMembers
+
+	documentOnce sync.Once
+	document     []byte // the OpenRPC document
 
 	base     context.Context // of every WebSocket session; done when Shutdown runs out of time
 	cancel   context.CancelFunc
@@ -88,8 +96,12 @@ func New(o Options) (*Server, error) {
 	}
 	if o.Registry == nil {
 		o.Registry = prometheus.NewRegistry()
+		o.Registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	}
 	m, err := newMetrics(o.Registry)
+	if err == nil {
+		err = register(o.Registry, o.Gauges)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("rpc metrics: %w", err)
 	}
@@ -104,10 +116,9 @@ func New(o Options) (*Server, error) {
 	if s.fatal == nil {
 		s.fatal = crash
 	}
-	if err := checkSchema(s.schema); err != nil {
-		return nil, err
-	}
 	s.events = specsOf(s.schema)
+	s.taken = takenMembers(s.schema)
+	s.hub = newHub(s)
 	s.base, s.cancel = context.WithCancel(context.Background())
 	s.register()
 	s.http = s.newHTTP(o.Registry)
@@ -118,18 +129,6 @@ func New(o Options) (*Server, error) {
 func crash(v any) {
 	go panic(v)
 	select {}
-}
-
-// checkSchema refuses events that the flat form cannot show.
-func checkSchema(schema *stf.Schema) error {
-	for _, e := range schema.Events {
-		for _, f := range e.Fields {
-			if f.Name == "type" {
-				return fmt.Errorf("module schema: event %s has a field called type, which is the event's own", e.Type)
-			}
-		}
-	}
-	return nil
 }
 
 func (s *Server) register() {
@@ -172,6 +171,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		err = ctx.Err()
 	}
 	s.cancel()
+	s.hub.stop()
 	if err != nil {
 		return errors.Join(fmt.Errorf("rpc shutdown: %w", err), s.http.Close())
 	}

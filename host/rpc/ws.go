@@ -21,8 +21,8 @@ import (
 //
 // A message holds one of MaxSessionCalls slots from when it was read until its
 // answer is written, so a client that stops reading answers stops being read.
-// Whatever else will want to write (subscriptions) goes through the outbox,
-// which never blocks: a client that lets it fill up is closed.
+// The writer asks the hub for notifications when there are no answers, one at a
+// time, so that they need no room of their own.
 type session struct {
 	server *Server
 	conn   *websocket.Conn
@@ -34,6 +34,14 @@ type session struct {
 	outbox chan outgoing // as many as there are slots
 	unsent atomic.Int64  // bytes in the outbox
 	wg     sync.WaitGroup
+
+	wake    chan struct{} // there may be notifications
+	scratch []byte        // the one that is being written; the writer's
+
+	// The hub's, under its lock.
+	queue         []*subscription
+	subscriptions int
+	ended         bool
 }
 
 // message is one that was read: parsed, and what to call when it is answered.
@@ -72,7 +80,7 @@ func (s *Server) serveWS(w http.ResponseWriter, r *http.Request) {
 
 func (s *Server) newSession(conn *websocket.Conn, from caller) *session {
 	n := s.limits.MaxSessionCalls
-	c := &session{server: s, conn: conn, from: from, slots: make(chan struct{}, n), lane: make(chan message, n), outbox: make(chan outgoing, n)}
+	c := &session{server: s, conn: conn, from: from, slots: make(chan struct{}, n), lane: make(chan message, n), outbox: make(chan outgoing, n), wake: make(chan struct{}, 1)}
 	c.ctx, c.cancel = context.WithCancel(s.base)
 	conn.SetReadLimit(-1) // Server.read has the limit
 	return c
@@ -86,6 +94,7 @@ func (c *session) run() {
 	c.readAll()
 	c.end()
 	c.wg.Wait()
+	c.server.hub.end(c)
 	c.release()
 }
 
@@ -192,13 +201,17 @@ func (c *session) receive(b []byte, done func()) {
 	case !v.batch && s.sendRun(v.requests) == 1:
 		c.lane <- message{v, done} // there is room: it holds a slot
 	default:
-		c.wg.Go(func() { c.push(c.execute(&v), done) })
+		c.wg.Go(func() {
+			call := &sessionCall{session: c}
+			answer := c.execute(&v, call)
+			c.push(answer, func() { s.hub.activate(call.started); done() })
+		})
 	}
 }
 
-func (c *session) execute(v *body) []byte {
+func (c *session) execute(v *body, call *sessionCall) []byte {
 	s := c.server
-	ctx, cancel := context.WithTimeout(c.ctx, s.limits.CallTimeout)
+	ctx, cancel := context.WithTimeout(context.WithValue(c.ctx, callKey{}, call), s.limits.CallTimeout)
 	defer cancel()
 	leave, e := s.place(ctx)
 	if e != nil {
@@ -299,19 +312,48 @@ func (c *session) write() {
 		select {
 		case m := <-c.outbox:
 			c.writeOne(m)
+		case <-c.wake:
+			c.notify()
 		case <-c.ctx.Done():
 			return
 		}
 	}
 }
 
+// notify writes notifications while there are any; answers go first.
+func (c *session) notify() {
+	for c.ctx.Err() == nil {
+		select {
+		case m := <-c.outbox:
+			c.writeOne(m)
+			continue
+		default:
+		}
+		b := c.server.hub.next(c)
+		if b == nil {
+			return
+		}
+		c.writeBytes(b)
+		if cap(c.scratch) > maxScratchBytes {
+			c.scratch = nil
+		}
+	}
+}
+
+// maxScratchBytes is the largest buffer that a session keeps for its next
+// notification.
+const maxScratchBytes = 64 << 10
+
 func (c *session) writeOne(m outgoing) {
-	ctx, cancel := context.WithTimeout(c.ctx, c.server.limits.WriteTimeout)
-	defer cancel()
-	err := c.conn.Write(ctx, websocket.MessageText, m.b)
+	c.writeBytes(m.b)
 	c.unsent.Add(-int64(len(m.b)))
 	m.done()
-	if err != nil {
+}
+
+func (c *session) writeBytes(b []byte) {
+	ctx, cancel := context.WithTimeout(c.ctx, c.server.limits.WriteTimeout)
+	defer cancel()
+	if err := c.conn.Write(ctx, websocket.MessageText, b); err != nil {
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			c.server.metrics.limited.WithLabelValues("slow_client").Inc()
 		}

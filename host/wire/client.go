@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -274,8 +275,8 @@ func checkRange(blocks []*chain.Block, from uint64, limit int) error {
 	return nil
 }
 
-// call sends a request and waits for its answer of the wanted type.
-func (c *Client) call(request func(id uint32) Message, want Type) (Message, error) {
+// call sends a request and waits for its answer, of one of the wanted types.
+func (c *Client) call(request func(id uint32) Message, want ...Type) (Message, error) {
 	timeout := time.NewTimer(c.limits.RequestTimeout)
 	defer timeout.Stop()
 	select {
@@ -312,15 +313,15 @@ func (c *Client) register() (uint32, chan Message) {
 }
 
 // accept turns an answer into a result.
-func (c *Client) accept(m Message, want Type) (Message, error) {
+func (c *Client) accept(m Message, want []Type) (Message, error) {
 	if f, ok := m.(Failed); ok {
 		if f.Code == FailNotAvailable {
 			return nil, fmt.Errorf("%w: %s", follow.ErrNotAvailable, f.Text)
 		}
 		return nil, fmt.Errorf("%w: code %d, %s", ErrRemote, f.Code, f.Text)
 	}
-	if m.kind() != want {
-		c.end(fmt.Errorf("%w: type %#x, want %#x", ErrWrongAnswer, m.kind(), want))
+	if !slices.Contains(want, m.kind()) {
+		c.end(fmt.Errorf("%w: type %#x, want %#x", ErrWrongAnswer, m.kind(), want[0]))
 		return nil, c.err
 	}
 	return m, nil
@@ -352,6 +353,10 @@ func (c *Client) take(m Message) error {
 	case Header:
 		return c.deliver(m.ID, m)
 	case Genesis:
+		return c.deliver(m.ID, m)
+	case Events:
+		return c.deliver(m.ID, m)
+	case Gap:
 		return c.deliver(m.ID, m)
 	case Failed:
 		return c.deliver(m.ID, m)

@@ -13,7 +13,7 @@ import (
 type Type uint8
 
 // Message types. 0x30 to 0x3f are reserved for snapshots (manifest and chunks),
-// 0x40 to 0x4f for the event stream.
+// 0x40 to 0x4f belong to the event stream.
 const (
 	TypeHello      Type = 0x01
 	TypeRefusal    Type = 0x02
@@ -30,6 +30,9 @@ const (
 	TypeFailed     Type = 0x1f
 	TypeSubscribe  Type = 0x20
 	TypeDoorbell   Type = 0x21
+	TypeGetEvents  Type = 0x40
+	TypeEvents     Type = 0x41
+	TypeGap        Type = 0x42
 )
 
 // Role is what a peer says it is; nothing depends on it but what people see.
@@ -291,6 +294,12 @@ func read(t Type, r *abi.Reader) Message {
 		return Subscribe{r.Bool()}
 	case TypeDoorbell:
 		return Doorbell{Tip: readID(r), Block: r.Bytes(MaxRideBytes)}
+	case TypeGetEvents:
+		return GetEvents{ID: r.U32(), From: r.U64(), Limit: r.U32(), MaxBytes: r.U32()}
+	case TypeEvents:
+		return readEvents(r)
+	case TypeGap:
+		return Gap{ID: r.U32(), Base: r.U64()}
 	}
 	return nil
 }

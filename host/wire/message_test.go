@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/kaizenchain/kaizen/host/chain"
+	"github.com/kaizenchain/kaizen/host/follow"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden file")
@@ -42,6 +43,8 @@ func samples() []Message {
 		GetGenesis{ID: 8}, Genesis{ID: 9, Document: []byte("document")},
 		Failed{ID: 7, Code: FailNotAvailable, Text: "block 9"},
 		Subscribe{Ride: true}, Doorbell{Tip: id(8), Block: []byte("block")},
+		GetEvents{ID: 10, From: 2000, Limit: 20, MaxBytes: 1 << 19}, Events{ID: 11, Blocks: [][]byte{[]byte("three"), []byte("four")}},
+		Gap{ID: 12, Base: 28771},
 	}
 }
 
@@ -118,6 +121,7 @@ func TestLargestAnswerFits(t *testing.T) {
 		t.Errorf("the largest block takes %d bytes", n)
 	}
 	encode(Blocks{Blocks: [][]byte{make([]byte, chain.MaxBlockBytes)}}, 0)
+	encode(Events{Blocks: [][]byte{make([]byte, follow.MaxEventBlockBytes)}}, 0)
 	encode(Genesis{Document: make([]byte, maxDocumentBytes)}, 0)
 }
 
@@ -126,6 +130,7 @@ func FuzzDecode(f *testing.F) {
 		f.Add(uint8(m.kind()), m.append(nil))
 	}
 	f.Add(uint8(TypeBlocks), []byte{0, 0, 0, 0, 255, 255, 255, 255})
+	f.Add(uint8(TypeEvents), []byte{0, 0, 0, 0, 255, 255, 255, 255})
 	f.Fuzz(func(t *testing.T, kind uint8, payload []byte) {
 		m, err := Decode(Type(kind), payload)
 		if err != nil {

@@ -72,7 +72,7 @@ func (p *peer) readLoop() error {
 func (p *peer) handle(m Message) ([]byte, error) {
 	if p.hello.stranger() {
 		switch m.(type) {
-		case Subscribe, GetTips, GetBlocks, GetHeader:
+		case Subscribe, GetTips, GetBlocks, GetHeader, GetEvents:
 			return nil, fmt.Errorf("%w: type %#x from a peer that named no chain", ErrUnexpected, m.kind())
 		}
 	}
@@ -84,7 +84,7 @@ func (p *peer) handle(m Message) ([]byte, error) {
 	case Subscribe:
 		p.sub.subscribe(m.Ride)
 		return nil, nil
-	case GetTips, GetBlocks, GetHeader:
+	case GetTips, GetBlocks, GetHeader, GetEvents:
 		return p.answer(m)
 	case GetGenesis:
 		return p.genesis(m), nil
@@ -114,6 +114,8 @@ func (p *peer) answer(m Message) ([]byte, error) {
 		return p.reply(m.ID, Header{m.ID, h}, 512, err), nil
 	case GetBlocks:
 		return p.blocks(m), nil
+	case GetEvents:
+		return p.events(m), nil
 	}
 	return nil, fmt.Errorf("%w: type %#x", ErrUnexpected, m.kind())
 }

@@ -10,8 +10,8 @@
 //	client                         server (one port: TCP, WebSocket, TLS around either)
 //	  Hello            ─────────▶    checks, refuses with both values
 //	                   ◀─────────  Hello
-//	  GetTips|GetBlocks|GetHeader ▶  one at a time, in order
-//	                   ◀─────────  Tips|Blocks|Header|Failed
+//	  GetTips|GetBlocks|GetHeader|GetEvents ▶  one at a time, in order
+//	                   ◀─────────  Tips|Blocks|Header|Events|Failed
 //	  Subscribe        ─────────▶
 //	                   ◀─────────  Doorbell …   coalesced, never waited for
 //	                   ◀── Ping ──▶ Pong

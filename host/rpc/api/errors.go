@@ -31,11 +31,16 @@ const (
 	CodeReadOnly            Code = -32005
 	CodeStopping            Code = -32006
 	CodeTimeout             Code = -32007
+	CodePositionPruned      Code = -32008
+	CodePositionNotOnChain  Code = -32009
 	CodeRateLimited         Code = -32010
 	CodeOverloaded          Code = -32011
 	CodeBodyTooLarge        Code = -32012
 	CodeBatchTooLarge       Code = -32013
 	CodeResponseTooLarge    Code = -32014
+	CodeTooManySubs         Code = -32015
+	CodeNoSubscription      Code = -32016
+	CodeWebSocketOnly       Code = -32017
 	CodeHostNotAllowed      Code = -32020
 	CodeOriginNotAllowed    Code = -32021
 	CodePathNotFound        Code = -32022
@@ -65,11 +70,16 @@ var Codes = []CodeSpec{
 	{CodeReadOnly, "ReadOnly", 200, "this node takes no transactions; send them to the write node"},
 	{CodeStopping, "Stopping", 200, "the node is shutting down; nothing was done"},
 	{CodeTimeout, "Timeout", 200, "no answer within the call timeout; a transaction may still be executed, look it up by its hash"},
+	{CodePositionPruned, "PositionPruned", 200, "what comes after that position is not kept here any more; `position` is the oldest one to go on from, and what is between is lost to this node"},
+	{CodePositionNotOnChain, "PositionNotOnChain", 200, "the block of that position is not on this node's chain: it was taken back, or the position is of another chain"},
 	{CodeRateLimited, "RateLimited", 429, "this address sends more calls than allowed; slow down"},
 	{CodeOverloaded, "Overloaded", 503, "too many requests are being answered; try again"},
 	{CodeBodyTooLarge, "BodyTooLarge", 413, "the request is larger than allowed; nothing was executed"},
 	{CodeBatchTooLarge, "BatchTooLarge", 200, "the batch has more calls than allowed; nothing was executed"},
 	{CodeResponseTooLarge, "ResponseTooLarge", 200, "the answer would be larger than allowed, ask for less; `detail` says whether the call was executed"},
+	{CodeTooManySubs, "TooManySubscriptions", 200, "the connection, or the node, has as many subscriptions as allowed"},
+	{CodeNoSubscription, "SubscriptionNotFound", 200, "this connection has no such subscription; the node may have closed it"},
+	{CodeWebSocketOnly, "WebSocketOnly", 200, "subscriptions need a WebSocket; connect to /ws"},
 	{CodeHostNotAllowed, "HostNotAllowed", 403, "the Host header is not one this node answers to (DNS rebinding); see rpc.allowed_hosts"},
 	{CodeOriginNotAllowed, "OriginNotAllowed", 403, "a web page of that origin may not call this node; see rpc.allowed_origins"},
 	{CodePathNotFound, "PathNotFound", 404, "nothing is served at that path"},
@@ -115,6 +125,8 @@ type ErrorData struct {
 	Field  string `json:"field,omitempty"`  // the offending field: address, transactions[3], jsonrpc
 	Want   string `json:"want,omitempty"`   // what is accepted there
 	Detail string `json:"detail,omitempty"` // more, for people
+
+	Position *Position `json:"position,omitempty"` // of PositionPruned: the oldest to go on from
 }
 
 // NewError makes an error with a code of [Codes].

@@ -10,6 +10,7 @@
 //	receipt, err := c.SendTransaction(ctx, raw)
 //	var e *client.Error; errors.As(err, &e)          the node answered: no
 //	errors.Is(err, client.ErrUnreachable)            nobody answered
+//	for n, err := range c.SubscribeBlocks(ctx, client.From{}) { … }
 //
 // A Client may be used by any number of goroutines at once.
 package client
@@ -59,6 +60,8 @@ type Error struct {
 	Want    string // what is accepted there
 	Detail  string
 	Message string // all of it on one line
+	// Position is the oldest to go on from, if Code is api.CodePositionPruned.
+	Position *api.Position
 }
 
 func (e *Error) Error() string { return e.Method + ": " + e.Message }
@@ -212,7 +215,7 @@ func (c *Client) refused(method string, b []byte) error {
 		return fmt.Errorf("%s at %s: %w: not a JSON-RPC error: %.120q", method, c.url, ErrUnreachable, b)
 	}
 	d := e.Data
-	return &Error{Method: method, Code: e.Code, Name: d.Name, Field: d.Field, Want: d.Want, Detail: d.Detail, Message: e.Message}
+	return &Error{Method: method, Code: e.Code, Name: d.Name, Field: d.Field, Want: d.Want, Detail: d.Detail, Message: e.Message, Position: d.Position}
 }
 
 // unreachable wraps an error of the network. A call that its own caller gave up

@@ -1,0 +1,126 @@
+package node
+
+import (
+	"time"
+
+	"github.com/kaizenchain/kaizen/host/chain"
+)
+
+// Config is everything an operator can set. The first three sections are given
+// by the protocol; `kaizen config view` prints all of them with their origin.
+//
+// What changes results (block, stale limit, settler) is part of genesis and only
+// compared with it at start.
+type Config struct {
+	DataDir  string         `mapstructure:"data_dir"`
+	Block    BlockConfig    `mapstructure:"block"`
+	Oracle   OracleConfig   `mapstructure:"oracle"`
+	Settler  SettlerConfig  `mapstructure:"settler"`
+	STF      STFConfig      `mapstructure:"stf"`
+	Intake   IntakeConfig   `mapstructure:"intake"`
+	Sync     SyncConfig     `mapstructure:"sync"`
+	RPC      RPCConfig      `mapstructure:"rpc"`
+	History  HistoryConfig  `mapstructure:"history"`
+	Snapshot SnapshotConfig `mapstructure:"snapshot"`
+	Log      LogConfig      `mapstructure:"log"`
+}
+
+// BlockConfig is `[block]`.
+type BlockConfig struct {
+	IntervalMs     uint64 `mapstructure:"interval_ms"`       // ms between seals
+	MaxTxsPerBlock uint32 `mapstructure:"max_txs_per_block"` // transactions
+}
+
+// OracleConfig is `[oracle]`.
+type OracleConfig struct {
+	ServiceURL string `mapstructure:"service_url"`
+	TimeoutMs  uint64 `mapstructure:"timeout_ms"`
+	MaxStaleMs uint64 `mapstructure:"max_stale_ms"`
+}
+
+// SettlerConfig is `[settler]`.
+type SettlerConfig struct {
+	Enabled bool          `mapstructure:"enabled"`
+	Address chain.Address `mapstructure:"address"`
+}
+
+// STFConfig is `[stf]`: which module to run, and how.
+type STFConfig struct {
+	File     string `mapstructure:"file"`      // .wasm; empty: the embedded rfq module
+	Engine   string `mapstructure:"engine"`    // compiler | interpreter
+	CacheDir string `mapstructure:"cache_dir"` // compiled code; empty: DataDir/cache
+}
+
+// IntakeConfig is `[intake]`: how much may wait before a submitter is told
+// "busy".
+type IntakeConfig struct {
+	QueueTxs int `mapstructure:"queue_txs"` // transactions between arrival and answer
+	Workers  int `mapstructure:"workers"`   // signature recovery goroutines; 0: one per core
+}
+
+// SyncConfig is `[sync]`.
+type SyncConfig struct {
+	Listen    string `mapstructure:"listen"`       // host:port of the sync port; empty: do not serve
+	WriteNode string `mapstructure:"write_node"`   // read node: where blocks come from
+	PollMs    uint64 `mapstructure:"poll_ms"`      // read node: a pass at least this often
+	MaxPeers  int    `mapstructure:"max_peers"`    // connections to the sync port
+	Genesis   string `mapstructure:"genesis_hash"` // read node: refuse any other chain; empty: take the write node's on first contact
+}
+
+// RPCConfig is `[rpc]`. A zero limit means the default of host/rpc.
+type RPCConfig struct {
+	Listen         string   `mapstructure:"listen"` // host:port; empty: do not serve
+	AllowedHosts   []string `mapstructure:"allowed_hosts"`
+	AllowedOrigins []string `mapstructure:"allowed_origins"`
+	MaxBodyBytes   int      `mapstructure:"max_body_bytes"`
+	MaxBatch       int      `mapstructure:"max_batch"`
+	MaxConns       int      `mapstructure:"max_connections"`
+	RatePerSecond  int      `mapstructure:"rate_per_second"` // calls per address, loopback exempt
+
+	MaxSubscriptions      int `mapstructure:"max_subscriptions"`       // of one connection
+	MaxTotalSubscriptions int `mapstructure:"max_total_subscriptions"` // of all together
+	MaxSubscriptionLag    int `mapstructure:"max_subscription_lag"`    // blocks
+}
+
+// HistoryConfig is `[history]`: how many blocks back state can be read.
+type HistoryConfig struct {
+	Blocks int `mapstructure:"blocks"`
+}
+
+// SnapshotConfig is `[snapshot]`.
+type SnapshotConfig struct {
+	IntervalBlocks uint64 `mapstructure:"interval_blocks"` // blocks from one to the next; 0: none are taken
+	Keep           int    `mapstructure:"keep"`            // how many are kept, at least 1
+}
+
+// LogConfig is `[log]`.
+type LogConfig struct {
+	Level  string `mapstructure:"level"`  // debug | info | warn | error
+	Format string `mapstructure:"format"` // text | json
+}
+
+// Defaults are the values of a write node without a config file.
+func Defaults() Config {
+	return Config{
+		Block:    BlockConfig{IntervalMs: 100, MaxTxsPerBlock: 1000},
+		Oracle:   OracleConfig{ServiceURL: "http://oracle:8550", TimeoutMs: 10, MaxStaleMs: 3000},
+		Settler:  SettlerConfig{Enabled: true},
+		STF:      STFConfig{Engine: "compiler"},
+		Intake:   IntakeConfig{QueueTxs: 20_000},
+		Sync:     SyncConfig{Listen: "127.0.0.1:9000", PollMs: 1000, MaxPeers: 64},
+		RPC:      RPCConfig{Listen: "127.0.0.1:8545"},
+		History:  HistoryConfig{Blocks: 1024},
+		Snapshot: SnapshotConfig{IntervalBlocks: 10_000, Keep: 2},
+		Log:      LogConfig{Level: "info", Format: "text"},
+	}
+}
+
+// Interval is the time between two ticks.
+func (c *BlockConfig) Interval() time.Duration {
+	return time.Duration(c.IntervalMs) * time.Millisecond
+}
+
+// Timeout bounds one pull.
+func (c *OracleConfig) Timeout() time.Duration {
+	return time.Duration(c.TimeoutMs) * time.Millisecond
+}

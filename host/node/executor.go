@@ -1,0 +1,180 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/kaizenchain/kaizen/host/chain"
+	"github.com/kaizenchain/kaizen/host/sequencer"
+	"github.com/kaizenchain/kaizen/host/stf"
+)
+
+// maxReady is how many sets of decisions may wait for the journal. The executor
+// stops there: memory is bounded when the disk falls behind.
+const maxReady = 256
+
+// executor is the goroutine that owns the sequencer's core. Everything that
+// touches the open block runs here, one thing at a time.
+type executor struct {
+	core   *sequencer.Core
+	clock  func() uint64                     // ms
+	oracle func(uint64) chain.OracleSnapshot // the snapshot in force for a block that opens at a time
+
+	ordered   <-chan *chunk
+	ready     chan<- sequencer.Ready // to the journal
+	committed <-chan uint64          // from the sealer
+	jobs      chan func(*stf.Open)   // reads of the open block
+
+	held     *chunk // inspected, partly executed, waiting for room
+	next     int    // in held
+	interval time.Duration
+	missed   *atomic.Uint64 // ticks that came late by an interval or more
+}
+
+// run executes until ordered is closed and drained, then seals the open block,
+// so that a clean stop leaves nothing in the journal.
+func (e *executor) run(ctx context.Context) error {
+	// A block that was open when the process ended is sealed as it was: its time
+	// and its prices are old, and what arrives now must not run under them.
+	if err := e.tick(); err != nil {
+		return err
+	}
+	tick := time.NewTimer(e.interval)
+	defer tick.Stop()
+	due := time.Now().Add(e.interval)
+	for {
+		input := e.ordered
+		if e.held != nil {
+			input = nil
+		}
+		select {
+		case c, open := <-input:
+			if !open {
+				return e.finish()
+			}
+			if err := e.take(c); err != nil {
+				return err
+			}
+		case h := <-e.committed:
+			e.core.Committed(h)
+			if err := e.resume(); err != nil {
+				return err
+			}
+		case job := <-e.jobs:
+			job(e.core.Open())
+		case <-tick.C:
+			if err := e.tick(); err != nil {
+				return err
+			}
+			due = due.Add(e.interval)
+			if late := time.Since(due); late > 0 {
+				e.missed.Add(uint64(late/e.interval) + 1)
+				due = time.Now().Add(e.interval)
+			}
+			tick.Reset(time.Until(due))
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// tick seals and opens. Core.Tick postpones the seal itself when too many blocks
+// wait for their root.
+func (e *executor) tick() error {
+	now := e.clock()
+	if _, err := e.core.Tick(now, e.oracle(now)); err != nil {
+		return err
+	}
+	if err := e.deliver(); err != nil {
+		return err
+	}
+	return e.resume()
+}
+
+// take executes a chunk as soon as it has been inspected. The inspectors take
+// chunks in the same order, so the wait is for work that is already under way.
+func (e *executor) take(c *chunk) error {
+	if err := <-c.done; err != nil {
+		return fmt.Errorf("inspect transactions: %w", err)
+	}
+	e.held, e.next = c, 0
+	return e.resume()
+}
+
+// resume executes what is held as far as the core accepts it. Delivering may
+// make room, so it goes on until nothing moves.
+func (e *executor) resume() error {
+	for e.held != nil {
+		from := e.next
+		if err := e.submitHeld(); err != nil {
+			return err
+		}
+		if err := e.deliver(); err != nil {
+			return err
+		}
+		if e.next == from {
+			return nil
+		}
+		if e.next == len(e.held.txs) {
+			e.held = nil
+		}
+	}
+	return nil
+}
+
+func (e *executor) submitHeld() error {
+	txs, tickets := e.held.txs, e.held.tag.([]ticket)
+	now := e.clock()
+	for ; e.next < len(txs) && e.core.Accepts(len(txs[e.next].Raw)); e.next++ {
+		if err := e.core.Submit(now, &txs[e.next], &tickets[e.next]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// deliver hands what the core decided to the journal. While the journal is
+// behind it takes commits, which the journal may be waiting for.
+func (e *executor) deliver() error {
+	rd := e.core.Ready()
+	e.core.Advance()
+	if rd.Empty() {
+		return nil
+	}
+	for {
+		select {
+		case e.ready <- rd:
+			return nil
+		case h := <-e.committed:
+			e.core.Committed(h)
+		}
+	}
+}
+
+// finish seals the open block if it has transactions, and waits until every
+// sealed block is committed.
+func (e *executor) finish() error {
+	if open := e.core.Open(); open != nil && open.Txs() > 0 {
+		for {
+			now := e.clock()
+			sealed, err := e.core.Tick(now, e.oracle(now))
+			if err != nil {
+				return err
+			}
+			if sealed {
+				break
+			}
+			e.core.Committed(<-e.committed)
+		}
+	}
+	if err := e.deliver(); err != nil {
+		return err
+	}
+	close(e.ready)
+	for e.core.Uncommitted() > 0 {
+		e.core.Committed(<-e.committed)
+	}
+	return nil
+}

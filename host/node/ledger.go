@@ -1,0 +1,239 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"log/slog"
+	"runtime"
+	"sync"
+
+	"github.com/kaizenchain/kaizen/host/chain"
+	"github.com/kaizenchain/kaizen/host/state"
+	"github.com/kaizenchain/kaizen/host/stf"
+	"github.com/kaizenchain/kaizen/host/store"
+)
+
+// ledger is the sealed chain: the blocks on disk and the state after the newest
+// of them. One goroutine appends; any number may read in between.
+//
+// mu is held for writing from the moment the state starts to change until the
+// block that changed it is durable, so that no reader ever sees a state whose
+// block could still be lost (invariant 2).
+type ledger struct {
+	store          *store.Store
+	genesis        *chain.Genesis
+	genesisHeader  chain.Header
+	genesisResults *chain.Results
+	history        int // blocks back that the state can go
+
+	mu       sync.RWMutex
+	versions *state.Versions
+	head     chain.Header
+	id       chain.BlockID // of head
+	moved    chan struct{} // closed and replaced when head changes
+
+	rollbacks uint64   // see watch.go
+	keptBy    []uint64 // the height that each of the newest rollbacks kept
+}
+
+// newLedger runs the genesis block. The store may hold blocks: [ledger.replay]
+// executes them.
+func newLedger(st *store.Store, exec *stf.Executor, history int) (*ledger, error) {
+	g := st.Genesis()
+	l := &ledger{store: st, genesis: g, history: history, versions: state.NewVersions(history), moved: make(chan struct{})}
+	var err error
+	if l.genesisHeader, l.genesisResults, err = runGenesis(g, exec, l.versions); err != nil {
+		return nil, err
+	}
+	l.setHead(l.genesisHeader)
+	return l, nil
+}
+
+// runGenesis makes block 0 and the state after it.
+func runGenesis(g *chain.Genesis, exec *stf.Executor, versions *state.Versions) (chain.Header, *chain.Results, error) {
+	ov := state.NewOverlay(nil)
+	results, err := exec.Genesis(g, ov)
+	if err != nil {
+		return chain.Header{}, nil, fmt.Errorf("genesis: %w", err)
+	}
+	root := versions.Commit(0, ov.Changes(), onAllCores)
+	return g.Header(root, results), results, nil
+}
+
+// setHead is called with mu held, or before anybody else knows the ledger.
+func (l *ledger) setHead(h chain.Header) {
+	l.head, l.id = h, h.ID()
+	close(l.moved)
+	l.moved = make(chan struct{})
+}
+
+// next returns the head and a channel that is closed when it changes.
+func (l *ledger) next() (chain.Header, <-chan struct{}) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.head, l.moved
+}
+
+// Head is the newest durable block's header.
+func (l *ledger) Head() chain.Header {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.head
+}
+
+func (l *ledger) headID() chain.BlockID {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.id
+}
+
+// append commits a closed block, lets finish complete or compare its header, and
+// makes it durable. An error of finish takes the state back to the parent.
+func (l *ledger) append(c *stf.Closed, finish func(*chain.Header) error) (*chain.Block, error) {
+	changes := c.Overlay.Changes()
+	c.Hash()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	header, err := l.commit(c, changes, finish)
+	if err != nil {
+		return nil, err
+	}
+	block := &chain.Block{Header: header, Oracle: c.Oracle, Txs: c.Txs}
+	if err := l.store.Append(block, &c.Results); err != nil {
+		return nil, fmt.Errorf("store block %d: %w", header.Height, err)
+	}
+	l.setHead(header)
+	return block, nil
+}
+
+func (l *ledger) commit(c *stf.Closed, changes []state.Change, finish func(*chain.Header) error) (chain.Header, error) {
+	root := l.versions.Commit(c.Height, changes, onAllCores)
+	header := c.Header(&l.head, root)
+	if err := finish(&header); err != nil {
+		if back := l.versions.Rollback(c.Height-1, onAllCores); back != nil {
+			return header, fmt.Errorf("take back block %d: %w", c.Height, errors.Join(back, err))
+		}
+		return header, err
+	}
+	return header, nil
+}
+
+// maintain keeps the transaction index in order. It is derived data: a failure
+// costs lookups, and a disk that is broken fails the next append.
+func (l *ledger) maintain(log *slog.Logger) {
+	if err := l.store.Maintain(); err != nil {
+		log.Warn("the transaction index was not maintained", "error", err)
+	}
+}
+
+// execute runs a sealed block on the state of its parent, which must be the
+// head, and returns it closed. Every check that does not need the new state root
+// is done here or before.
+func (l *ledger) execute(exec *stf.Executor, b *chain.Block, chunks []*chunk) (*stf.Closed, error) {
+	h := &b.Header
+	if h.ModuleHash != exec.Hash {
+		return nil, fmt.Errorf("%w: block %d names %s, loaded is %s", stf.ErrModule, h.Height, h.ModuleHash, exec.Hash)
+	}
+	if err := h.Follows(&l.head); err != nil {
+		return nil, err
+	}
+	if err := b.Check(l.genesis.MaxTxsPerBlock); err != nil {
+		return nil, err
+	}
+	open, err := exec.Begin(state.NewOverlay(l.versions.Tree()), h.Height, h.Time, b.Oracle)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range chunks {
+		if err := <-c.done; err != nil {
+			return nil, err
+		}
+		for i := range c.txs {
+			if err := open.Apply(&c.txs[i]); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return open.Close()
+}
+
+// adopt compares a recomputed header with the sealed one and takes the sealed
+// one, which carries the signature.
+func adopt(sealed *chain.Header) func(*chain.Header) error {
+	return func(h *chain.Header) error {
+		if err := stf.Compare(sealed, h); err != nil {
+			return err
+		}
+		*h = *sealed
+		return nil
+	}
+}
+
+// prepared is a block whose transactions are being inspected.
+type prepared struct {
+	block  *chain.Block
+	chunks []*chunk
+	err    error
+}
+
+// prepare starts the inspection of a block's transactions. It waits while the
+// inspectors' queue is full.
+func prepare(p *inspectors, b *chain.Block) *prepared {
+	v := &prepared{block: b, chunks: newChunks(b.Txs, nil)}
+	for _, c := range v.chunks {
+		p.jobs <- c
+	}
+	return v
+}
+
+// aheadBlocks is how many blocks are read and inspected ahead of execution. With
+// full blocks that is 16,000 transactions, some 10 MB.
+const aheadBlocks = 16
+
+// ahead reads blocks and has them inspected on all cores while earlier ones are
+// executed. The consumer must take all of them or cancel ctx.
+func ahead(ctx context.Context, p *inspectors, blocks iter.Seq2[*chain.Block, error]) <-chan *prepared {
+	out := make(chan *prepared, aheadBlocks)
+	go func() {
+		defer close(out)
+		for b, err := range blocks {
+			v := &prepared{err: err}
+			if err == nil {
+				v = prepare(p, b)
+			}
+			select {
+			case out <- v:
+			case <-ctx.Done():
+				return
+			}
+			if err != nil {
+				return
+			}
+		}
+	}()
+	return out
+}
+
+// onAllCores is the state.Runner of every commit here.
+func onAllCores(jobs []func()) {
+	n := min(runtime.GOMAXPROCS(0), len(jobs))
+	next := make(chan func(), len(jobs))
+	for _, job := range jobs {
+		next <- job
+	}
+	close(next)
+	var wg sync.WaitGroup
+	for range n - 1 {
+		wg.Go(func() {
+			for job := range next {
+				job()
+			}
+		})
+	}
+	for job := range next {
+		job()
+	}
+	wg.Wait()
+}

@@ -1,0 +1,60 @@
+package node
+
+import (
+	"sync"
+
+	"github.com/kaizenchain/kaizen/host/chain"
+	"github.com/kaizenchain/kaizen/host/rpc"
+	"github.com/kaizenchain/kaizen/host/sequencer"
+)
+
+// recent finds transactions that have been answered and whose block is not in
+// the store yet: without it, a client that asks for the receipt it was just
+// given would be told that there is none.
+type recent struct {
+	mu    sync.RWMutex
+	byID  map[chain.Hash]rpc.Located
+	order map[uint64][]chain.Hash // by height
+}
+
+func newRecent() *recent {
+	return &recent{byID: map[chain.Hash]rpc.Located{}, order: map[uint64][]chain.Hash{}}
+}
+
+// add remembers what is about to be answered.
+func (r *recent) add(answers []sequencer.Answer) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i := range answers {
+		a := &answers[i]
+		if a.Receipt == nil {
+			continue
+		}
+		r.put(rpc.Located{Raw: a.Ticket.(*ticket).raw, Receipt: *a.Receipt, Block: chain.BlockID{Number: a.Height}, Index: a.Index})
+	}
+}
+
+// put remembers one transaction; the caller holds the lock, or is alone.
+func (r *recent) put(v rpc.Located) {
+	id, height := v.Receipt.ID, v.Block.Number
+	r.byID[id] = v
+	r.order[height] = append(r.order[height], id)
+}
+
+// find returns a transaction of a block that is not stored yet.
+func (r *recent) find(id chain.Hash) (rpc.Located, bool) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	v, ok := r.byID[id]
+	return v, ok
+}
+
+// stored forgets a block that the store has.
+func (r *recent) stored(height uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, id := range r.order[height] {
+		delete(r.byID, id)
+	}
+	delete(r.order, height)
+}

@@ -1,0 +1,96 @@
+package node
+
+import (
+	"sync"
+
+	"github.com/kaizenchain/kaizen/host/chain"
+	"github.com/kaizenchain/kaizen/host/follow"
+)
+
+// remote is a follow.Source that reads one range ahead: while a range is
+// executed, the next one is on its way and its signatures are recovered. It
+// changes when blocks arrive, never which: a pass checks what it gets.
+type remote struct {
+	follow.Source
+	inspect *inspectors
+	running sync.WaitGroup
+
+	proposed uint64 // as the source said last
+	next     *fetch
+	ready    map[*chain.Block]*prepared // of the range that was delivered last
+}
+
+// fetch is a read of blocks that may still be under way.
+type fetch struct {
+	from   uint64
+	done   chan struct{}
+	blocks []*prepared
+	err    error
+}
+
+func newRemote(source interface {
+	follow.Source
+	Close() error
+}, inspect *inspectors) *remote {
+	return &remote{Source: source, inspect: inspect, ready: map[*chain.Block]*prepared{}}
+}
+
+// close ends the connection and waits for a read under way.
+func (s *remote) close() {
+	if c, ok := s.Source.(interface{ Close() error }); ok {
+		_ = c.Close() // its only error is that it was closed before
+	}
+	s.running.Wait()
+}
+
+// Tips implements follow.Source.
+func (s *remote) Tips() (chain.Tips, error) {
+	tips, err := s.Source.Tips()
+	s.proposed = tips.Proposed.Number
+	return tips, err
+}
+
+// Blocks implements follow.Source.
+func (s *remote) Blocks(from uint64, limit int) ([]*chain.Block, error) {
+	f := s.next
+	if f == nil || f.from != from {
+		f = s.fetch(from, limit)
+	}
+	s.next = nil
+	<-f.done
+	if f.err != nil {
+		return nil, f.err
+	}
+	clear(s.ready)
+	blocks := make([]*chain.Block, len(f.blocks))
+	for i, p := range f.blocks {
+		blocks[i] = p.block
+		s.ready[p.block] = p
+	}
+	if next := from + uint64(len(blocks)); len(blocks) > 0 && next <= s.proposed {
+		s.next = s.fetch(next, limit)
+	}
+	return blocks[:min(len(blocks), limit)], nil
+}
+
+func (s *remote) fetch(from uint64, limit int) *fetch {
+	f := &fetch{from: from, done: make(chan struct{})}
+	s.running.Go(func() {
+		defer close(f.done)
+		var blocks []*chain.Block
+		if blocks, f.err = s.Source.Blocks(from, limit); f.err != nil {
+			return
+		}
+		for _, b := range blocks {
+			f.blocks = append(f.blocks, prepare(s.inspect, b))
+		}
+	})
+	return f
+}
+
+// take returns the inspection of a delivered block, nil if it was not begun.
+func (s *remote) take(b *chain.Block) *prepared {
+	p := s.ready[b]
+	delete(s.ready, b)
+	return p
+}

@@ -1,0 +1,321 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"log/slog"
+	"time"
+
+	"github.com/kaizenchain/kaizen/host/chain"
+	"github.com/kaizenchain/kaizen/host/stf"
+	"github.com/kaizenchain/kaizen/host/store"
+	"github.com/kaizenchain/kaizen/snapshot"
+)
+
+// Progress is told how many of total blocks are done, and how many transactions
+// they had.
+type Progress func(done, total, txs uint64)
+
+// replay executes the stored blocks above the head and compares every root.
+func (l *ledger) replay(ctx context.Context, exec *stf.Executor, p *inspectors, progress Progress) error {
+	return l.replayTo(ctx, exec, p, l.store.Height(), progress, nil)
+}
+
+// replayTo executes stored blocks up to a height. visit, if not nil, is told of
+// every block and how long it took.
+func (l *ledger) replayTo(ctx context.Context, exec *stf.Executor, p *inspectors, to uint64, progress Progress, visit func(*chain.Block, time.Duration)) error {
+	from := l.head.Height + 1
+	if from > to {
+		return nil
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	blocks := ahead(ctx, p, l.stored(ctx, from, to))
+	defer func() {
+		cancel()
+		for range blocks { // until the reader has left the inspectors alone
+		}
+	}()
+	txs := uint64(0)
+	for v := range blocks {
+		if v.err != nil {
+			return damaged(v.err)
+		}
+		start := time.Now()
+		if err := l.reexecute(exec, v); err != nil {
+			return damaged(fmt.Errorf("block %d: %w", v.block.Header.Height, err))
+		}
+		txs += uint64(len(v.block.Txs))
+		if visit != nil {
+			visit(v.block, time.Since(start))
+		}
+		progress(v.block.Header.Height-from+1, to-from+1, txs)
+	}
+	return ctx.Err()
+}
+
+// reexecute executes a block that is in the store already.
+func (l *ledger) reexecute(exec *stf.Executor, v *prepared) error {
+	closed, err := l.execute(exec, v.block, v.chunks)
+	if err != nil {
+		return err
+	}
+	changes := closed.Overlay.Changes()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	header, err := l.commit(closed, changes, adopt(&v.block.Header))
+	if err != nil {
+		return err
+	}
+	l.setHead(header)
+	return nil
+}
+
+// stored reads blocks from the store until ctx ends.
+func (l *ledger) stored(ctx context.Context, from, to uint64) iter.Seq2[*chain.Block, error] {
+	return func(yield func(*chain.Block, error) bool) {
+		for h := from; h <= to && ctx.Err() == nil; h++ {
+			b, err := l.store.Block(h)
+			if !yield(b, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// damaged marks what is wrong with data, as opposed to with the machine.
+func damaged(err error) error {
+	var corrupt *store.CorruptionError
+	var mismatch *stf.Mismatch
+	var hook *stf.HookError
+	var bad *snapshot.DamageError
+	for _, target := range []error{stf.ErrModule, stf.ErrRefusedInBlock, chain.ErrParent, chain.ErrTime, chain.ErrSequencer, chain.ErrSignature, chain.ErrContents, chain.ErrTooLarge, chain.ErrMalformed} {
+		if errors.Is(err, target) {
+			return fmt.Errorf("%w: %w", ErrVerification, err)
+		}
+	}
+	if errors.As(err, &corrupt) || errors.As(err, &mismatch) || errors.As(err, &hook) || errors.As(err, &bad) {
+		return fmt.Errorf("%w: %w", ErrVerification, err)
+	}
+	return err
+}
+
+// ReplayOptions say from where and how far to replay; To 0 means the newest stored
+// block. FromSnapshot is "" for genesis, "latest", a height, or the path of a
+// snapshot.
+type ReplayOptions struct {
+	FromSnapshot string
+	To           uint64
+	Progress     Progress
+}
+
+// ReplayReport is what a replay came to.
+type ReplayReport struct {
+	From, To uint64
+	Blocks   uint64
+	Txs      uint64
+	Elapsed  time.Duration
+	Root     chain.Hash // state root after To
+}
+
+// Replay executes the stored blocks of a data directory, from genesis or from a
+// snapshot, and compares every root (K-21, K-30). It needs no network, changes nothing, and may
+// run beside the node. ErrVerification is wrapped at the first block that does
+// not come out as its header says.
+func Replay(ctx context.Context, dir string, deps Deps, opts ReplayOptions) (ReplayReport, error) {
+	v, err := openOffline(dir, deps)
+	if err != nil {
+		return ReplayReport{}, err
+	}
+	defer v.close()
+	to, err := v.upTo(opts.To)
+	if err != nil {
+		return ReplayReport{}, err
+	}
+	start := time.Now()
+	if err := v.startFrom(opts.FromSnapshot, to, deps.Log); err != nil {
+		return ReplayReport{}, err
+	}
+	r := ReplayReport{From: v.head.Height + 1, To: to}
+	err = v.replayTo(ctx, v.exec, v.inspect, to, opts.progress(), func(b *chain.Block, _ time.Duration) {
+		r.Blocks++
+		r.Txs += uint64(len(b.Txs))
+	})
+	r.Elapsed, r.Root = time.Since(start), v.head.StateRoot
+	return r, err
+}
+
+func (o *ReplayOptions) progress() Progress {
+	if o.Progress != nil {
+		return o.Progress
+	}
+	return func(uint64, uint64, uint64) {}
+}
+
+// VerifyOptions name the blocks to report on; To 0 means the newest stored one.
+type VerifyOptions struct {
+	From, To uint64
+	Progress Progress
+}
+
+// BlockVerdict is the result of executing one block again.
+type BlockVerdict struct {
+	Height     uint64
+	Hash       chain.Hash
+	ParentRoot chain.Hash
+	HeaderRoot chain.Hash
+	Recomputed chain.Hash
+	Txs        int
+	Elapsed    time.Duration
+	OK         bool
+	Error      string
+	// Diff is the first key in which the state differs from the stored snapshot of
+	// this block; nil if the root is right or there is no such snapshot.
+	Diff *snapshot.Difference
+}
+
+// VerifyRange checks every stored byte of a data directory up to opts.To, and its
+// snapshots, executes the blocks again from the nearest snapshot before opts.From,
+// and reports on those from opts.From on. The error wraps ErrVerification if
+// anything differs; if that is a block, its verdict is the last.
+func VerifyRange(ctx context.Context, dir string, deps Deps, opts VerifyOptions) ([]BlockVerdict, error) {
+	v, err := openOffline(dir, deps)
+	if err != nil {
+		return nil, err
+	}
+	defer v.close()
+	to, err := v.upTo(opts.To)
+	if err != nil {
+		return nil, err
+	}
+	if opts.From > to {
+		return nil, fmt.Errorf("block %d is stored, %d is not: the newest is %d", to, opts.From, v.store.Height())
+	}
+	if err := v.store.Check(nil); err != nil {
+		return nil, damaged(err)
+	}
+	damage := v.checkSnapshots()
+	if opts.From > 1 {
+		if err := v.restore(SnapshotDir(dir), opts.From-1, deps.Log); err != nil {
+			return nil, err
+		}
+	}
+	var verdicts []BlockVerdict
+	parentRoot := v.head.StateRoot
+	add := func(b *chain.Block, elapsed time.Duration, root chain.Hash, failure error) {
+		if h := &b.Header; h.Height >= opts.From || failure != nil {
+			d := BlockVerdict{Height: h.Height, Hash: h.Hash(), ParentRoot: parentRoot, HeaderRoot: h.StateRoot, Recomputed: root, Txs: len(b.Txs), Elapsed: elapsed, OK: failure == nil}
+			if failure != nil {
+				d.Error = failure.Error()
+			}
+			verdicts = append(verdicts, d)
+		}
+		parentRoot = b.Header.StateRoot
+	}
+	if opts.From == 0 {
+		add(&chain.Block{Header: v.genesisHeader}, 0, v.genesisHeader.StateRoot, nil)
+	}
+	replay := ReplayOptions{Progress: opts.Progress}
+	err = v.replayTo(ctx, v.exec, v.inspect, to, replay.progress(), func(b *chain.Block, elapsed time.Duration) {
+		add(b, elapsed, v.head.StateRoot, nil)
+	})
+	if err != nil && errors.Is(err, ErrVerification) {
+		if b, readErr := v.store.Block(v.head.Height + 1); readErr == nil {
+			add(b, 0, recomputed(err), err)
+			if last := &verdicts[len(verdicts)-1]; last.Recomputed != (chain.Hash{}) {
+				last.Diff = v.explain(b)
+			}
+		}
+	}
+	return verdicts, errors.Join(err, damage)
+}
+
+// recomputed is the state root that a failed comparison came to, if it came that
+// far.
+func recomputed(err error) chain.Hash {
+	var m *stf.Mismatch
+	if errors.As(err, &m) && m.Field == "state_root" {
+		return m.Got
+	}
+	return chain.Hash{}
+}
+
+// offline is a data directory opened to read.
+type offline struct {
+	*ledger
+	exec    *stf.Executor
+	inspect *inspectors
+}
+
+func openOffline(dir string, deps Deps) (o *offline, err error) {
+	st, err := store.Open(dir, store.Options{ReadOnly: true, Log: logf(deps.Log)})
+	if err != nil {
+		return nil, damaged(err)
+	}
+	o = &offline{ledger: &ledger{store: st}}
+	opened := o // a return with an error sets o to nil
+	defer func() {
+		if err != nil {
+			opened.close()
+		}
+	}()
+	if err := checkModule(deps.Program, st.Genesis()); err != nil {
+		return nil, err
+	}
+	if o.exec, err = stf.NewExecutor(deps.Program); err != nil {
+		return nil, err
+	}
+	if o.inspect, err = newInspectors(deps.Program, 0, 1024); err != nil {
+		return nil, err
+	}
+	o.ledger, err = newLedger(st, o.exec, 1)
+	if err != nil {
+		o.ledger = &ledger{store: st}
+	}
+	return o, err
+}
+
+func (o *offline) upTo(to uint64) (uint64, error) {
+	newest := o.store.Height()
+	switch {
+	case newest == 0:
+		return 0, fmt.Errorf("%s has no blocks yet", o.store.Dir())
+	case to == 0:
+		return newest, nil
+	case to > newest:
+		return 0, fmt.Errorf("block %d is not stored: the newest is %d", to, newest)
+	}
+	return to, nil
+}
+
+func (o *offline) close() {
+	if o.inspect != nil {
+		o.inspect.close()
+	}
+	if o.exec != nil {
+		o.exec.Machine.Close()
+	}
+	o.store.Close()
+}
+
+// logf adapts a structured logger to the store's.
+func logf(log *slog.Logger) func(format string, args ...any) {
+	return func(format string, args ...any) { log.Warn(fmt.Sprintf(format, args...)) }
+}
+
+// logProgress logs every 10 s.
+func logProgress(log *slog.Logger, what string) Progress {
+	start := time.Now()
+	next := start.Add(10 * time.Second)
+	return func(done, total, txs uint64) {
+		now := time.Now()
+		if now.Before(next) {
+			return
+		}
+		next = now.Add(10 * time.Second)
+		rate := float64(done) / now.Sub(start).Seconds()
+		log.Info(what, "blocks", done, "of", total, "transactions", txs, "blocks_per_second", int(rate),
+			"eta", time.Duration(float64(total-done)/rate*float64(time.Second)).Round(time.Second).String())
+	}
+}

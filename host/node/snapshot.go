@@ -1,0 +1,400 @@
+package node
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/kaizenchain/kaizen/host/chain"
+	"github.com/kaizenchain/kaizen/host/state"
+	"github.com/kaizenchain/kaizen/snapshot"
+)
+
+// SnapshotDir is the directory of a data directory's snapshots.
+func SnapshotDir(dataDir string) *snapshot.Dir {
+	return &snapshot.Dir{Path: filepath.Join(dataDir, "snapshots")}
+}
+
+// sliceLimit bounds how much of the state is copied at a time while a snapshot is
+// taken: some 0.2 ms under the ledger's lock with a million keys.
+var sliceLimit = state.Limit{Keys: 512, Bytes: 128 << 10}
+
+const (
+	// shutdownBlocks is after how many blocks without a snapshot a node that stops
+	// takes one, so that it need not execute them again.
+	shutdownBlocks = 1_000
+	// snapshotTries bounds the attempts that end because the block left the history
+	// in memory while it was copied.
+	snapshotTries = 3
+)
+
+// slice copies out, through yield, the next keys of the state after a block. It
+// is an error that wraps [state.ErrNotRetained] if that block is not in the
+// history any more, or another has taken its place.
+func (l *ledger) slice(h *chain.Header, at state.Position, yield func(key, value []byte)) (state.Position, error) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if root, ok := l.versions.RootAt(h.Height); ok && root != h.StateRoot {
+		return at, fmt.Errorf("%w: block %d was taken back", state.ErrNotRetained, h.Height)
+	}
+	return l.versions.AscendAt(h.Height, at, sliceLimit, yield)
+}
+
+// restore starts from the newest snapshot of a block up to a height that is
+// stored; the state after genesis stays where there is none. One that cannot be
+// used is named in the log, and the next older one is tried.
+func (l *ledger) restore(dir *snapshot.Dir, to uint64, log *slog.Logger) error {
+	unusable := func(path string, err error) {
+		log.Warn("snapshot cannot be used, going on with an older state", "snapshot", path, "error", err)
+	}
+	return dir.Newest(min(to, l.store.Height()), func(s *snapshot.Snapshot) bool {
+		err := l.load(s)
+		if err != nil {
+			unusable(s.Path, err)
+		}
+		return err == nil
+	}, func(i snapshot.Info) { unusable(i.Path, i.Err) })
+}
+
+// load replaces the state by that of a snapshot of a stored block.
+func (l *ledger) load(s *snapshot.Snapshot) error {
+	if err := s.CheckChain(l.genesis); err != nil {
+		return err
+	}
+	height := s.Manifest.Header.Height
+	stored := l.genesisHeader
+	if height > 0 {
+		var err error
+		if stored, err = l.store.Header(height); err != nil {
+			return fmt.Errorf("snapshot %s: %w", s.Path, err)
+		}
+	}
+	if err := s.CheckBlock(&stored); err != nil {
+		return err
+	}
+	tree, _, err := s.Restore()
+	if err != nil {
+		return err
+	}
+	l.versions = state.RestoreVersions(tree, height, l.history)
+	l.setHead(stored)
+	return nil
+}
+
+// snapshots takes them while the node runs.
+type snapshots struct {
+	cfg    SnapshotConfig
+	views  *views
+	dir    *snapshot.Dir
+	key    ed25519.PrivateKey // nil on a read node
+	log    *slog.Logger
+	due    chan uint64                     // heights; capacity 1
+	last   atomic.Uint64                   // height of the newest
+	atStop uint64                          // shutdownBlocks
+	done   func(*snapshot.Snapshot, error) // told of every attempt that was due
+}
+
+func newSnapshots(cfg *Config, v *views, key ed25519.PrivateKey, log *slog.Logger) *snapshots {
+	s := &snapshots{cfg: cfg.Snapshot, views: v, dir: SnapshotDir(cfg.DataDir), key: key, log: log, due: make(chan uint64, 1), atStop: shutdownBlocks, done: func(*snapshot.Snapshot, error) {}}
+	s.last.Store(v.Head().Height)
+	return s
+}
+
+// ready says how long it took from the start of the process's node to where it
+// serves, and what of.
+func (s *snapshots) ready(since time.Time) {
+	head, from := s.views.Head().Height, s.last.Load()
+	s.log.Info("ready", "height", head, "from_snapshot", from, "blocks_executed", head-from, "took", time.Since(since).Round(time.Millisecond).String())
+}
+
+// sealed is told of every block when it is durable. It never waits: while one
+// snapshot is being taken, the next block that is due is remembered, no more.
+func (s *snapshots) sealed(height uint64) {
+	if s.cfg.IntervalBlocks == 0 || height%s.cfg.IntervalBlocks != 0 {
+		return
+	}
+	select {
+	case s.due <- height:
+	default:
+	}
+}
+
+// run takes those that are due until ctx ends.
+func (s *snapshots) run(ctx context.Context) {
+	for {
+		select {
+		case height := <-s.due:
+			s.attempt(ctx, height)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// finish takes one of the last block, if the one before is long ago. Nothing else
+// runs any more.
+func (s *snapshots) finish() {
+	if head := s.views.Head().Height; s.cfg.IntervalBlocks > 0 && head >= s.last.Load()+s.atStop {
+		s.attempt(context.Background(), head)
+	}
+}
+
+// attempt takes one and removes old ones. A failure is logged: the node can do
+// without.
+func (s *snapshots) attempt(ctx context.Context, height uint64) {
+	taken, err := s.takeNear(ctx, height)
+	switch {
+	case err == nil:
+		s.prune()
+	case ctx.Err() == nil:
+		s.log.Error("snapshot was not taken", "height", height, "error", err)
+	}
+	s.done(taken, err)
+}
+
+// takeNear takes a snapshot of a block, or of a newer one if that leaves the
+// history before it is copied, as may happen to a node that catches up.
+func (s *snapshots) takeNear(ctx context.Context, height uint64) (taken *snapshot.Snapshot, err error) {
+	for range snapshotTries {
+		if taken, err = s.take(ctx, height); !errors.Is(err, state.ErrNotRetained) {
+			return taken, err
+		}
+		height = s.views.Head().Height
+	}
+	return nil, fmt.Errorf("blocks come faster than the state can be copied; a larger history.blocks helps: %w", err)
+}
+
+// take writes the snapshot of one block.
+func (s *snapshots) take(ctx context.Context, height uint64) (*snapshot.Snapshot, error) {
+	start := time.Now()
+	header, err := s.views.Header(height)
+	if err != nil {
+		return nil, err
+	}
+	w, err := s.dir.Create(snapshot.Meta{GenesisHash: s.views.store.GenesisHash(), Header: header, Key: s.key})
+	if err != nil {
+		return nil, err
+	}
+	if err := s.copyState(ctx, &header, w); err != nil {
+		return nil, errors.Join(err, w.Abort())
+	}
+	taken, err := w.Commit()
+	if err != nil {
+		return nil, err
+	}
+	s.last.Store(height)
+	m := taken.Manifest
+	s.log.Info("snapshot", "height", height, "name", m.Name(), "keys", m.Entries, "bytes", m.CompressedBytes(), "took", time.Since(start).Round(time.Millisecond).String())
+	return taken, nil
+}
+
+// copyState writes the state after a block slice by slice, between which blocks
+// go on. It yields to everybody else after each: a snapshot has time.
+func (s *snapshots) copyState(ctx context.Context, h *chain.Header, w *snapshot.Writer) error {
+	var at state.Position
+	var keys arena
+	for !at.End() {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		keys.reset()
+		var err error
+		if at, err = s.views.slice(h, at, keys.add); err != nil {
+			return err
+		}
+		if err := keys.each(w.Add); err != nil {
+			return err
+		}
+		runtime.Gosched()
+	}
+	return nil
+}
+
+// arena keeps copies of keys and values.
+type arena struct {
+	data []byte
+	ends []int // of each key and value
+}
+
+func (a *arena) reset() { a.data, a.ends = a.data[:0], a.ends[:0] }
+
+func (a *arena) add(key, value []byte) {
+	a.data = append(a.data, key...)
+	a.ends = append(a.ends, len(a.data))
+	a.data = append(a.data, value...)
+	a.ends = append(a.ends, len(a.data))
+}
+
+func (a *arena) each(do func(key, value []byte) error) error {
+	from := 0
+	for i := 0; i < len(a.ends); i += 2 {
+		middle, end := a.ends[i], a.ends[i+1]
+		if err := do(a.data[from:middle], a.data[middle:end]); err != nil {
+			return err
+		}
+		from = end
+	}
+	return nil
+}
+
+func (s *snapshots) prune() {
+	removed, err := s.dir.Prune(max(1, s.cfg.Keep))
+	if err != nil {
+		s.log.Warn("old snapshots were not removed", "error", err)
+	}
+	if len(removed) > 0 {
+		s.log.Info("removed old snapshots", "names", removed)
+	}
+}
+
+// forgetAbove removes the snapshots of blocks that were taken back. One that is
+// left behind does no harm: its block is not the stored one.
+func (s *snapshots) forgetAbove(height uint64) {
+	removed, err := s.dir.RemoveAbove(height)
+	if err != nil {
+		s.log.Warn("snapshots of blocks that were taken back were not removed", "error", err)
+	}
+	if len(removed) > 0 {
+		s.log.Info("removed snapshots of blocks that were taken back", "names", removed)
+	}
+	s.last.Store(min(s.last.Load(), height))
+}
+
+// TakeSnapshot writes a snapshot of the newest block while the node runs. It wraps
+// [snapshot.ErrLocked] if one is being taken already.
+func (w *Writer) TakeSnapshot(ctx context.Context) (*snapshot.Snapshot, error) {
+	return w.snaps.takeNear(ctx, w.Head().Height)
+}
+
+// TakeSnapshot writes a snapshot of the newest verified block while the node runs.
+// It wraps [snapshot.ErrLocked] if one is being taken already.
+func (r *Reader) TakeSnapshot(ctx context.Context) (*snapshot.Snapshot, error) {
+	return r.snaps.takeNear(ctx, r.Verified())
+}
+
+// ErrSnapshot is wrapped when the snapshot to start from is not there or does not
+// fit.
+var ErrSnapshot = errors.New("cannot start from this snapshot")
+
+// startFrom makes an offline ledger begin at a snapshot of a block up to a height:
+// "latest", a height, or a path; "" is genesis.
+func (o *offline) startFrom(from string, to uint64, log *slog.Logger) error {
+	if from == "" {
+		return nil
+	}
+	dir := SnapshotDir(o.store.Dir())
+	if from == "latest" {
+		if err := o.restore(dir, to, log); err != nil {
+			return err
+		}
+		if o.head.Height == 0 {
+			return fmt.Errorf("%w: %s has none of a block up to %d that can be used", ErrSnapshot, dir.Path, to)
+		}
+		return nil
+	}
+	s, err := find(dir, from)
+	if err != nil {
+		return damaged(err)
+	}
+	if height := s.Manifest.Header.Height; height > to {
+		return fmt.Errorf("%w: %s is of block %d, later than %d", ErrSnapshot, s.Path, height, to)
+	}
+	return damaged(o.load(s))
+}
+
+// find opens the snapshot that a height or a path names.
+func find(dir *snapshot.Dir, name string) (*snapshot.Snapshot, error) {
+	height, err := strconv.ParseUint(name, 10, 64)
+	if err != nil {
+		return snapshot.Open(nil, name)
+	}
+	s, err := dir.At(height)
+	if errors.Is(err, snapshot.ErrNotFound) {
+		return nil, fmt.Errorf("%w: %w", ErrSnapshot, err)
+	}
+	return s, err
+}
+
+// checkSnapshots verifies every snapshot of the directory and returns the damage,
+// joined.
+func (o *offline) checkSnapshots() error {
+	list, err := SnapshotDir(o.store.Dir()).List()
+	if err != nil {
+		return err
+	}
+	var found []error
+	for _, i := range list {
+		err := i.Err
+		if err == nil {
+			err = i.Snapshot.Verify()
+		}
+		if err == nil {
+			err = i.Snapshot.CheckChain(o.genesis)
+		}
+		if err != nil {
+			found = append(found, damaged(err))
+		}
+	}
+	return errors.Join(found...)
+}
+
+// explain executes the block after the head once more, whose root did not come
+// out, and compares the state with the stored snapshot of that block, if there is
+// one. nil means that nothing can be said.
+func (o *offline) explain(b *chain.Block) *snapshot.Difference {
+	s, err := SnapshotDir(o.store.Dir()).At(b.Header.Height)
+	if err != nil || s.CheckBlock(&b.Header) != nil || s.Verify() != nil {
+		return nil
+	}
+	closed, err := o.execute(o.exec, b, prepare(o.inspect, b).chunks)
+	if err != nil {
+		return nil
+	}
+	o.versions.Commit(closed.Height, closed.Overlay.Changes(), onAllCores)
+	found, err := s.FirstDifference(o.versions.Tree())
+	if back := o.versions.Rollback(closed.Height-1, onAllCores); back != nil || err != nil {
+		return nil
+	}
+	return found
+}
+
+// CreateSnapshot executes the stored blocks of a data directory up to a height (0:
+// the newest), from the nearest snapshot before it, and writes the snapshot of
+// that block beside the others. It needs no network, and may run beside the node.
+func CreateSnapshot(ctx context.Context, dir string, deps Deps, height uint64, progress Progress) (*snapshot.Snapshot, error) {
+	o, err := openOffline(dir, deps)
+	if err != nil {
+		return nil, err
+	}
+	defer o.close()
+	if height, err = o.upTo(height); err != nil {
+		return nil, err
+	}
+	snapshots := SnapshotDir(dir)
+	if err := o.restore(snapshots, height, deps.Log); err != nil {
+		return nil, err
+	}
+	replay := ReplayOptions{Progress: progress}
+	if err := o.replayTo(ctx, o.exec, o.inspect, height, replay.progress(), nil); err != nil {
+		return nil, err
+	}
+	key, err := LoadSequencerKey(dir)
+	if err != nil {
+		key = nil // a read node's snapshots are not signed
+	}
+	w, err := snapshots.Create(snapshot.Meta{GenesisHash: o.store.GenesisHash(), Header: o.head, Key: key, Jobs: runtime.GOMAXPROCS(0)})
+	if err != nil {
+		return nil, err
+	}
+	if err := w.AddAll(func(yield func(k, v []byte) bool) { o.versions.Tree().Ascend(chain.Hash{}, yield) }); err != nil {
+		return nil, errors.Join(err, w.Abort())
+	}
+	return w.Commit()
+}

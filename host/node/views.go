@@ -1,0 +1,299 @@
+package node
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"time"
+
+	"github.com/kaizenchain/kaizen/host/chain"
+	"github.com/kaizenchain/kaizen/host/rpc"
+	"github.com/kaizenchain/kaizen/host/rpc/api"
+	"github.com/kaizenchain/kaizen/host/state"
+	"github.com/kaizenchain/kaizen/host/stf"
+	"github.com/kaizenchain/kaizen/host/store"
+	"github.com/kaizenchain/kaizen/host/wire"
+	"github.com/kaizenchain/kaizen/stf-modules/abi"
+)
+
+// Version is the program's version, as `kaizen version` and kaizen_info say it.
+const Version = "0.1.0"
+
+// views answers everything that both kinds of node answer alike: reads of sealed
+// blocks and of the state after them.
+type views struct {
+	*ledger
+	program stf.Program
+	role    string
+	started time.Time
+	tips    func() chain.Tips
+}
+
+// Info implements rpc.Backend.
+func (v *views) Info() api.Info {
+	g := v.genesis
+	schema := v.program.Schema()
+	return api.Info{
+		Role: v.role, ChainID: g.ChainID, GenesisHash: g.Hash(), GenesisTime: g.Time, ModuleHash: g.ModuleHash,
+		Module: api.ModuleInfo{Name: schema.Name, Version: schema.Version}, Sequencer: g.Sequencer[:],
+		IntervalMs: g.IntervalMs, MaxTxsPerBlock: uint64(g.MaxTxsPerBlock), MaxStaleMs: g.MaxStaleMs,
+		Versions: api.Versions{Kaizen: Version, Go: runtime.Version(), API: api.Version, ABI: abi.Version, Block: uint64(chain.BlockVersion), Sync: uint64(wire.ProtocolVersion)},
+	}
+}
+
+// status is what both kinds of node report of themselves.
+func (v *views) status(now uint64, oracle *chain.OracleSnapshot) api.Status {
+	h := v.Head()
+	s := api.Status{
+		Role: v.role, Height: h.Height, BlockHash: h.Hash(), StateRoot: h.StateRoot, HeadTime: h.Time,
+		LagMs: since(now, h.Time), Tips: api.TipsOf(v.tips()), UptimeMs: uint64(time.Since(v.started).Milliseconds()),
+		Oracle: api.OracleStatus{Timestamp: oracle.Timestamp, AgeMs: since(now, oracle.Timestamp), Stale: oracle.Stale},
+		Peers:  []api.Peer{},
+	}
+	return s
+}
+
+// since is now - then, and 0 if then is later or unknown.
+func since(now, then uint64) uint64 {
+	if then == 0 || then > now {
+		return 0
+	}
+	return now - then
+}
+
+// Schema implements rpc.Backend.
+func (v *views) Schema() *stf.Schema { return v.program.Schema() }
+
+// Resolve implements rpc.Backend for everything but pending.
+func (v *views) Resolve(at api.Ref) (chain.BlockID, error) {
+	if hash, ok := at.Hash(); ok {
+		return v.resolveHash(hash)
+	}
+	height, ok := at.Number()
+	if !ok {
+		var err error
+		if height, err = v.resolveTag(at); err != nil {
+			return chain.BlockID{}, err
+		}
+	}
+	h, err := v.Header(height)
+	if err != nil {
+		return chain.BlockID{}, err
+	}
+	return h.ID(), nil
+}
+
+func (v *views) resolveHash(hash chain.Hash) (chain.BlockID, error) {
+	if hash == v.genesisHeader.Hash() {
+		return chain.BlockID{Hash: hash}, nil
+	}
+	height, err := v.store.HeightByHash(hash)
+	if err != nil {
+		return chain.BlockID{}, notFound(err, "hash %s", hash)
+	}
+	return chain.BlockID{Number: height, Hash: hash}, nil
+}
+
+// resolveTag maps a tag to a height that is executed here (D-6).
+func (v *views) resolveTag(at api.Ref) (uint64, error) {
+	tag, _ := at.Tag()
+	head := v.Head().Height
+	tips := v.tips()
+	switch tag {
+	case api.TagLatest, api.TagExecuted:
+		return head, nil
+	case api.TagProposed:
+		return tips.Proposed.Number, nil
+	case api.TagCheckpointed:
+		return tips.Checkpointed.Block.Number, nil
+	case api.TagProven:
+		return tips.Proven.Block.Number, nil
+	case api.TagFinalized:
+		return tips.Finalized.Block.Number, nil
+	case api.TagSafe:
+		return min(tips.Finalized.Block.Number, head), nil
+	case api.TagEarliest:
+		return 0, nil
+	}
+	return 0, fmt.Errorf("%w: %s", rpc.ErrTagUnavailable, tag)
+}
+
+// notFound maps the store's refusals to the RPC's.
+func notFound(err error, format string, args ...any) error {
+	if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrPruned) {
+		return fmt.Errorf("%w: %s: %w", rpc.ErrBlockNotFound, fmt.Sprintf(format, args...), err)
+	}
+	return err
+}
+
+// Header implements rpc.Backend.
+func (v *views) Header(height uint64) (chain.Header, error) {
+	head := v.Head()
+	switch {
+	case height == 0:
+		return v.genesisHeader, nil
+	case height == head.Height:
+		return head, nil
+	case height > head.Height:
+		return chain.Header{}, fmt.Errorf("%w: %d, the newest is %d", rpc.ErrBlockNotFound, height, head.Height)
+	}
+	h, err := v.store.Header(height)
+	if err != nil {
+		return chain.Header{}, notFound(err, "height %d", height)
+	}
+	return h, nil
+}
+
+// Block implements rpc.Backend.
+func (v *views) Block(height uint64) (*chain.Block, *chain.Results, error) {
+	if height == 0 {
+		return &chain.Block{Header: v.genesisHeader}, v.genesisResults, nil
+	}
+	if head := v.Head().Height; height > head {
+		return nil, nil, fmt.Errorf("%w: %d, the newest is %d", rpc.ErrBlockNotFound, height, head)
+	}
+	b, err := v.store.Block(height)
+	if err != nil {
+		return nil, nil, notFound(err, "height %d", height)
+	}
+	r, err := v.store.Results(height)
+	if err != nil {
+		return nil, nil, notFound(err, "height %d", height)
+	}
+	return b, r, nil
+}
+
+// Oracle implements rpc.Backend for everything but pending.
+func (v *views) Oracle(at api.Ref) (chain.OracleSnapshot, chain.BlockID, error) {
+	id, err := v.Resolve(at)
+	if err != nil {
+		return chain.OracleSnapshot{}, id, err
+	}
+	b, _, err := v.Block(id.Number)
+	if err != nil {
+		return chain.OracleSnapshot{}, id, err
+	}
+	return b.Oracle, id, nil
+}
+
+// Transaction implements rpc.Backend for sealed blocks.
+func (v *views) Transaction(id chain.Hash) (rpc.Located, error) {
+	at, err := v.store.FindTx(id)
+	if err != nil {
+		if errors.Is(err, store.ErrNotFound) {
+			return rpc.Located{}, fmt.Errorf("%w: %s", rpc.ErrTxNotFound, id)
+		}
+		return rpc.Located{}, err
+	}
+	b, r, err := v.Block(at.Height)
+	if err != nil {
+		return rpc.Located{}, err
+	}
+	return rpc.Located{Raw: b.Txs[at.Index], Receipt: r.Receipts[at.Index], Block: b.Header.ID(), Index: at.Index}, nil
+}
+
+// retained is the state after one block, read key by key, so that a long query
+// never keeps the next block from being committed. Values are copies.
+type retained struct {
+	l      *ledger
+	height uint64
+	gone   bool // the block left the history meanwhile: nothing that was read counts
+}
+
+func (r *retained) Get(key []byte) ([]byte, bool) {
+	r.l.mu.RLock()
+	defer r.l.mu.RUnlock()
+	view, ok := r.l.versions.At(r.height)
+	if !ok {
+		r.gone = true
+		return nil, false
+	}
+	value, ok := view.Get(key)
+	return bytes.Clone(value), ok
+}
+
+// stateAt calls read with the state after the block at ref.
+func (v *views) stateAt(at api.Ref, read func(view stf.View, ctx abi.Context) error) (chain.BlockID, error) {
+	id, err := v.Resolve(at)
+	if err != nil {
+		return id, err
+	}
+	h, err := v.Header(id.Number)
+	if err != nil {
+		return id, err
+	}
+	view := &retained{l: v.ledger, height: id.Number}
+	if err := read(view, abi.Context{Height: h.Height, Time: h.Time}); err != nil && !view.gone {
+		return id, err
+	}
+	if view.gone {
+		return id, fmt.Errorf("%w: block %d", rpc.ErrStateUnavailable, id.Number)
+	}
+	return id, nil
+}
+
+// Query implements rpc.Backend for everything but pending.
+func (v *views) Query(_ context.Context, at api.Ref, query []byte) (json []byte, id chain.BlockID, err error) {
+	id, err = v.stateAt(at, func(view stf.View, ctx abi.Context) error {
+		json, err = v.query(view, ctx, query)
+		return err
+	})
+	return json, id, err
+}
+
+func (v *views) query(view stf.View, ctx abi.Context, query []byte) ([]byte, error) {
+	out, err := v.program.Query(view, ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	if out.Code != abi.CodeOK {
+		return nil, v.Schema().Refusal(out)
+	}
+	return bytes.Clone(out.Output), nil
+}
+
+// Simulate implements rpc.Backend for everything but pending.
+func (v *views) Simulate(_ context.Context, raw []byte, at api.Ref) (receipt chain.Receipt, id chain.BlockID, err error) {
+	id, err = v.stateAt(at, func(view stf.View, ctx abi.Context) error {
+		ctx.Height, ctx.Time = ctx.Height+1, ctx.Time+v.genesis.IntervalMs
+		receipt, err = v.simulate(view, ctx, raw)
+		return err
+	})
+	return receipt, id, err
+}
+
+func (v *views) simulate(view stf.View, ctx abi.Context, raw []byte) (chain.Receipt, error) {
+	out, err := v.program.Simulate(state.NewOverlay(view), ctx, &stf.Tx{Raw: raw})
+	if err != nil {
+		return chain.Receipt{}, err
+	}
+	if !out.Accepted {
+		return chain.Receipt{}, v.Schema().Refusal(out)
+	}
+	return chain.Receipt{ID: out.ID, Code: out.Code, Detail: out.Detail, Events: out.Events}, nil
+}
+
+// Prove implements rpc.Backend.
+func (v *views) Prove(_ context.Context, at api.Ref, key []byte) (rpc.Proof, error) {
+	id, err := v.Resolve(at)
+	if err != nil {
+		return rpc.Proof{}, err
+	}
+	h, err := v.Header(id.Number)
+	if err != nil {
+		return rpc.Proof{}, err
+	}
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	p, err := v.versions.Prove(id.Number, key)
+	if err != nil {
+		return rpc.Proof{}, fmt.Errorf("%w: block %d: %w", rpc.ErrStateUnavailable, id.Number, err)
+	}
+	value, present := []byte(nil), false
+	if view, ok := v.versions.At(id.Number); ok {
+		value, present = view.Get(key)
+	}
+	return rpc.Proof{Value: bytes.Clone(value), Present: present, Proof: p.Append(nil), Header: h}, nil
+}

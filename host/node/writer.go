@@ -1,0 +1,402 @@
+package node
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/kaizenchain/kaizen/host/chain"
+	"github.com/kaizenchain/kaizen/host/rpc"
+	"github.com/kaizenchain/kaizen/host/rpc/api"
+	"github.com/kaizenchain/kaizen/host/sequencer"
+	"github.com/kaizenchain/kaizen/host/stf"
+	"github.com/kaizenchain/kaizen/host/store"
+)
+
+// Writer is the write node.
+type Writer struct {
+	cfg   Config
+	log   *slog.Logger
+	views *views
+	key   ed25519.PrivateKey
+
+	exec    *stf.Executor
+	core    *sequencer.Core
+	inspect *inspectors
+	intake  *intake
+	recent  *recent
+	journal *store.Journal
+	prices  *prices
+	serve   *services
+	snaps   *snapshots
+
+	ready     chan sequencer.Ready
+	sealed    chan *stf.Closed
+	committed chan uint64
+	jobs      chan func(*stf.Open)
+	dead      chan struct{} // closed when the loops have ended
+	lastBlock func(chain.Header)
+	missed    atomic.Uint64
+}
+
+// NewWriter opens the data directory and brings the chain to where it was: every
+// block that was published, every transaction that was answered.
+func NewWriter(ctx context.Context, cfg Config, deps Deps) (w *Writer, err error) {
+	w = &Writer{cfg: cfg, log: deps.Log, lastBlock: deps.LastBlock, recent: newRecent(),
+		ready: make(chan sequencer.Ready, maxReady), sealed: make(chan *stf.Closed, sequencer.MaxUncommitted+1),
+		committed: make(chan uint64), jobs: make(chan func(*stf.Open)), dead: make(chan struct{})}
+	begin := time.Now()
+	opened := w // a return with an error sets w to nil
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, opened.close())
+		}
+	}()
+	if w.key, err = LoadSequencerKey(cfg.DataDir); err != nil {
+		return nil, err
+	}
+	st, err := store.Open(cfg.DataDir, store.Options{Log: logf(deps.Log)})
+	if err != nil {
+		return nil, damaged(err)
+	}
+	w.views = &views{ledger: &ledger{store: st}, program: deps.Program, role: api.RoleWrite, started: time.Now()}
+	if err := w.check(st.Genesis(), deps.Program); err != nil {
+		return nil, err
+	}
+	if err := w.recover(ctx); err != nil {
+		return nil, err
+	}
+	if w.serve, err = listen(&cfg, deps.Log); err != nil {
+		return nil, err
+	}
+	w.snaps.ready(begin)
+	return w, nil
+}
+
+func (w *Writer) check(g *chain.Genesis, program stf.Program) error {
+	if err := checkModule(program, g); err != nil {
+		return err
+	}
+	if err := checkConfig(&w.cfg, g); err != nil {
+		return err
+	}
+	if string(w.key.Public().(ed25519.PublicKey)) != string(g.Sequencer[:]) {
+		return fmt.Errorf("%w: the key is not this chain's: genesis names %x", ErrKeyFile, g.Sequencer)
+	}
+	return nil
+}
+
+// recover executes the stored blocks, then builds from the journal what was
+// sealed or open and not stored.
+func (w *Writer) recover(ctx context.Context) (err error) {
+	st, program := w.views.store, w.views.program
+	if w.exec, err = stf.NewExecutor(program); err != nil {
+		return err
+	}
+	if w.inspect, err = newInspectors(program, w.cfg.Intake.Workers, w.cfg.Intake.QueueTxs); err != nil {
+		return err
+	}
+	if w.views.ledger, err = newLedger(st, w.exec, w.cfg.History.Blocks); err != nil {
+		return err
+	}
+	w.views.tips = func() chain.Tips { return chain.LocalTips(w.views.headID()) }
+	if err := w.views.restore(SnapshotDir(w.cfg.DataDir), st.Height(), w.log); err != nil {
+		return err
+	}
+	w.snaps = newSnapshots(&w.cfg, w.views, w.key, w.log)
+	if err := w.views.replay(ctx, w.exec, w.inspect, logProgress(w.log, "replay")); err != nil {
+		return err
+	}
+	if err := w.recoverJournal(); err != nil {
+		return err
+	}
+	w.intake = newIntake(w.inspect, w.cfg.Intake.QueueTxs, w.dead)
+	w.prices, err = newPrices(&w.cfg.Oracle, w.lastOracle(), w.log)
+	return err
+}
+
+// recoverJournal feeds the journal to the core. Blocks that it seals are stored
+// at once: they are the very blocks that were being stored when the process
+// ended.
+func (w *Writer) recoverJournal() error {
+	head := w.views.Head()
+	w.core = sequencer.New(sequencer.Config{MaxTxs: int(w.views.genesis.MaxTxsPerBlock)}, w.exec, &head, w.views.versions.Tree())
+	var blocks []store.JournaledBlock
+	var err error
+	if w.journal, blocks, err = w.views.store.OpenJournal(); err != nil {
+		return damaged(err)
+	}
+	for i := range blocks {
+		if err := w.recoverBlock(&blocks[i]); err != nil {
+			return damaged(fmt.Errorf("recover block %d from the journal: %w", blocks[i].Height, err))
+		}
+	}
+	if open := w.core.Open(); open != nil {
+		w.log.Info("recovered the open block", "height", open.Height(), "transactions", open.Txs())
+	}
+	return nil
+}
+
+func (w *Writer) recoverBlock(b *store.JournaledBlock) error {
+	snapshot, err := chain.DecodeOracle(b.Oracle)
+	if err != nil {
+		return err
+	}
+	open := &sequencer.OpenRecord{Height: b.Height, Time: b.Time, Oracle: snapshot}
+	if err := w.core.Recover(sequencer.Record{Open: open}, nil); err != nil {
+		return err
+	}
+	if err := w.storeRecovered(); err != nil {
+		return err
+	}
+	for _, c := range prepare(w.inspect, &chain.Block{Txs: b.Txs}).chunks {
+		if err := <-c.done; err != nil {
+			return err
+		}
+		for i := range c.txs {
+			if err := w.core.Recover(sequencer.Record{Tx: c.txs[i].Raw}, &c.txs[i]); err != nil {
+				return err
+			}
+			o := w.core.Open()
+			w.recent.put(rpc.Located{Raw: c.txs[i].Raw, Receipt: *o.Receipt(o.Txs() - 1), Block: chain.BlockID{Number: o.Height()}, Index: o.Txs() - 1})
+		}
+	}
+	return nil
+}
+
+// storeRecovered stores the blocks that recovery sealed.
+func (w *Writer) storeRecovered() error {
+	rd := w.core.Ready()
+	w.core.Advance()
+	for _, c := range rd.Sealed {
+		if _, err := w.views.append(c, w.sign); err != nil {
+			return err
+		}
+		w.core.Committed(c.Height)
+		w.recent.stored(c.Height)
+	}
+	return nil
+}
+
+// lastOracle is the snapshot of the newest block, open or sealed: its prices
+// stay in force over a restart.
+func (w *Writer) lastOracle() chain.OracleSnapshot {
+	if open := w.core.Open(); open != nil {
+		return *open.Oracle()
+	}
+	if b, err := w.views.store.Block(w.views.Head().Height); err == nil {
+		return b.Oracle
+	}
+	return chain.OracleSnapshot{}
+}
+
+func (w *Writer) sign(h *chain.Header) error {
+	h.Sign(w.key)
+	return nil
+}
+
+// Addrs are the bound addresses of the RPC and the sync port.
+func (w *Writer) Addrs() (rpc, sync string) { return w.serve.addrs() }
+
+// Head is the newest published block.
+func (w *Writer) Head() chain.Header { return w.views.Head() }
+
+// WaitFor blocks until block height is published or ctx is done.
+func (w *Writer) WaitFor(ctx context.Context, height uint64) error {
+	for {
+		head, moved := w.views.next()
+		if head.Height >= height {
+			return nil
+		}
+		select {
+		case <-moved:
+		case <-w.dead:
+			return rpc.ErrStopping
+		case <-ctx.Done():
+			return fmt.Errorf("write node is at block %d, waiting for %d: %w", head.Height, height, ctx.Err())
+		}
+	}
+}
+
+// stopTimeout bounds how long a stopping node waits for calls under way.
+const stopTimeout = 5 * time.Second
+
+// Run serves until ctx ends, then answers what has arrived, seals it and closes
+// the directory; nil means that all went well. It is called once.
+func (w *Writer) Run(ctx context.Context) error {
+	g := newGroup()
+	w.prices.pull(ctx)
+	exec := &executor{core: w.core, clock: nowMs, oracle: w.prices.snapshot, ordered: w.intake.ordered, ready: w.ready,
+		committed: w.committed, jobs: w.jobs, interval: w.interval(), missed: &w.missed}
+	w.serve.start(g, w, w.views, w.gauges())
+	g.loop("executor", exec.run)
+	g.loop("journal", w.runJournal)
+	g.loop("sealer", w.runSealer)
+	g.background(func(ctx context.Context) { w.prices.run(ctx, w.interval()) })
+	g.background(w.snaps.run)
+	select {
+	case <-ctx.Done():
+		w.log.Info("stopping: answering what has arrived")
+		w.serve.drain(stopTimeout)
+	case <-g.failed():
+	}
+	w.intake.stop()
+	err := g.wait(func() {
+		if w.lastBlock != nil {
+			w.lastBlock(w.Head())
+		}
+	})
+	close(w.dead)
+	if err == nil {
+		w.snaps.finish()
+	}
+	return errors.Join(err, w.close())
+}
+
+func (w *Writer) interval() time.Duration {
+	return time.Duration(w.views.genesis.IntervalMs) * time.Millisecond
+}
+
+// runJournal makes what the executor decided durable, then answers, then passes
+// sealed blocks on (the order that sequencer.Ready demands). Everything that
+// waits shares one fsync.
+func (w *Writer) runJournal(ctx context.Context) error {
+	defer close(w.sealed)
+	for {
+		group, open := w.gather(ctx)
+		if err := w.journal.Append(recordsOf(group)); err != nil {
+			return err
+		}
+		for i := range group {
+			w.answer(group[i].Answers)
+			for _, c := range group[i].Sealed {
+				select {
+				case w.sealed <- c:
+				case <-ctx.Done():
+					return nil
+				}
+			}
+		}
+		if !open {
+			return nil
+		}
+	}
+}
+
+// maxGroup is how many sets of decisions share one fsync at most.
+const maxGroup = maxReady
+
+// gather waits for something to do and takes what else is there; false when
+// there will be no more.
+func (w *Writer) gather(ctx context.Context) (group []sequencer.Ready, open bool) {
+	select {
+	case rd, open := <-w.ready:
+		if !open {
+			return nil, false
+		}
+		group = append(group, rd)
+	case <-ctx.Done():
+		return nil, false
+	}
+	for len(group) < maxGroup {
+		select {
+		case rd, open := <-w.ready:
+			if !open {
+				return group, false
+			}
+			group = append(group, rd)
+		default:
+			return group, true
+		}
+	}
+	return group, true
+}
+
+func recordsOf(group []sequencer.Ready) []store.JournalRecord {
+	n := 0
+	for i := range group {
+		n += len(group[i].Journal)
+	}
+	records := make([]store.JournalRecord, 0, n)
+	for i := range group {
+		for _, r := range group[i].Journal {
+			record := store.JournalRecord{Tx: r.Tx}
+			if r.Open != nil {
+				record.Open = &store.JournalOpen{Height: r.Open.Height, Time: r.Open.Time, Oracle: r.Open.Oracle.Append(nil)}
+			}
+			records = append(records, record)
+		}
+	}
+	return records
+}
+
+// answer tells submitters what is now durable.
+func (w *Writer) answer(answers []sequencer.Answer) {
+	w.recent.add(answers)
+	for i := range answers {
+		w.intake.answer(answers[i].Ticket.(*ticket), submitted(&answers[i]))
+	}
+}
+
+// runSealer commits, signs, stores and publishes sealed blocks in order.
+func (w *Writer) runSealer(ctx context.Context) error {
+	for {
+		select {
+		case c, open := <-w.sealed:
+			if !open {
+				return nil
+			}
+			if err := w.seal(ctx, c); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+func (w *Writer) seal(ctx context.Context, c *stf.Closed) error {
+	block, err := w.views.append(c, w.sign)
+	if err != nil {
+		return err
+	}
+	// The executor takes this before the next block's state may change: see the
+	// concurrency contract of host/state.
+	select {
+	case w.committed <- c.Height:
+	case <-ctx.Done():
+		return nil
+	}
+	w.recent.stored(c.Height)
+	w.serve.announce(block)
+	w.snaps.sealed(c.Height)
+	if err := w.journal.Release(c.Height); err != nil {
+		return err
+	}
+	w.views.maintain(w.log)
+	return nil
+}
+
+// close releases everything; a Writer is of no use afterwards.
+func (w *Writer) close() error {
+	var errs []error
+	if w.serve != nil {
+		errs = append(errs, w.serve.close())
+	}
+	if w.inspect != nil {
+		w.inspect.close()
+	}
+	if w.exec != nil {
+		errs = append(errs, w.exec.Machine.Close())
+	}
+	if w.views != nil && w.views.store != nil {
+		errs = append(errs, w.views.store.Close())
+	}
+	return errors.Join(errs...)
+}
+
+func nowMs() uint64 { return uint64(time.Now().UnixMilli()) }
