@@ -1,0 +1,502 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kaizenchain/kaizen/cmd/internal/cli"
+	"github.com/kaizenchain/kaizen/host/chain"
+	"github.com/kaizenchain/kaizen/host/node"
+	"github.com/kaizenchain/kaizen/host/rpc/api"
+	"github.com/kaizenchain/kaizen/host/rpc/client"
+	"github.com/kaizenchain/kaizen/host/state/proof"
+)
+
+func newQuery(std cli.IO) *cobra.Command {
+	return cli.Group("query", "Ask a node about accounts, blocks, transactions, prices and proofs",
+		newQueryAccount(std), newQueryBlock(std), newQueryHeader(std), newQueryTx(std), newQueryReceipt(std),
+		newQueryPrices(std), newQueryMarkets(std), newQueryProof(std), newQueryCall(std))
+}
+
+// question is what every query verb has.
+type question struct {
+	cmd    *cobra.Command
+	remote *remote
+	out    *cli.Output
+	at     func() (api.Ref, error)
+}
+
+// newQuestion makes a query verb; with a height it has --height.
+func newQuestion(use, short, answer string, height bool, args ...string) *question {
+	q := &question{cmd: &cobra.Command{Use: use, Short: short, Long: short + ".\nJSON: " + answer + ".", Args: cli.Args(args...)}}
+	q.remote = addRemote(q.cmd.Flags())
+	q.out = cli.AddOutput(q.cmd)
+	q.at = func() (api.Ref, error) { return api.ByTag(api.TagLatest), nil }
+	if height {
+		at := q.cmd.Flags().String("height", string(api.TagLatest), "block whose state is meant: height, hash or `tag` ("+tagNames()+")")
+		q.at = func() (api.Ref, error) { return parseRef(*at) }
+	}
+	return q
+}
+
+func tagNames() string {
+	names := make([]string, len(api.Tags))
+	for i, t := range api.Tags {
+		names[i] = string(t)
+	}
+	return strings.Join(names, ", ")
+}
+
+func parseRef(s string) (api.Ref, error) {
+	at, err := api.ParseRef(s)
+	if err != nil {
+		return at, &cli.UsageError{Err: err}
+	}
+	return at, nil
+}
+
+// answer fetches a value and prints it.
+func answer[T any](ctx context.Context, q *question, std cli.IO, fetch func(context.Context, *client.Client) (T, error), table func(*cli.Table, *T)) error {
+	return q.remote.use(ctx, func(ctx context.Context, c *client.Client) error {
+		v, err := fetch(ctx, c)
+		if err != nil {
+			return err
+		}
+		return q.out.Print(std.Out, &v, func(t *cli.Table) { table(t, &v) })
+	})
+}
+
+func newQueryAccount(std cli.IO) *cobra.Command {
+	q := newQuestion("account ADDRESS", "Show an account's balance, API wallets and permissions", "the result of kaizen_getAccount", true, "ADDRESS")
+	q.cmd.RunE = func(c *cobra.Command, args []string) error {
+		a, err := parseAddress(args[0])
+		if err != nil {
+			return err
+		}
+		at, err := q.at()
+		if err != nil {
+			return err
+		}
+		return answer(c.Context(), q, std, func(ctx context.Context, c *client.Client) (api.Account, error) { return c.Account(ctx, a, at) },
+			func(t *cli.Table, v *api.Account) { printAccount(t, a, v) })
+	}
+	return q.cmd
+}
+
+func parseAddress(s string) (chain.Address, error) {
+	a, err := chain.ParseAddress(s)
+	if err != nil {
+		return a, &cli.UsageError{Err: err}
+	}
+	return a, nil
+}
+
+func printAccount(t *cli.Table, a chain.Address, v *api.Account) {
+	t.Row("account", a)
+	t.Row("balance", cli.FormatAmount(uint64(v.Balance))+" USDC")
+	t.Row("locked", cli.FormatAmount(uint64(v.Locked))+" USDC")
+	t.Row("permissions", orDash(strings.Join(v.Permissions, ", ")))
+	for _, w := range v.APIWallets {
+		t.Row("API wallet", fmt.Sprintf("%s, %s", w.Address, expiry(&w)))
+	}
+	t.Row("block", v.Block)
+}
+
+func orDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+func expiry(w *api.APIWallet) string {
+	switch {
+	case w.Expiry == 0:
+		return "never expires"
+	case w.Expired:
+		return "expired " + moment(w.Expiry)
+	}
+	return "expires " + moment(w.Expiry)
+}
+
+// moment is a time of the chain for people, in UTC.
+func moment(ms uint64) string {
+	return time.UnixMilli(int64(ms)).UTC().Format("2006-01-02 15:04:05.000Z")
+}
+
+func newQueryBlock(std cli.IO) *cobra.Command {
+	q := newQuestion("block HEIGHT", "Show a block with its transactions (HEIGHT: number, hash or tag)", "the result of kaizen_getBlock", false, "HEIGHT")
+	q.cmd.RunE = func(c *cobra.Command, args []string) error {
+		at, err := parseRef(args[0])
+		if err != nil {
+			return err
+		}
+		return answer(c.Context(), q, std, func(ctx context.Context, c *client.Client) (api.Block, error) { return c.Block(ctx, at) }, printBlock)
+	}
+	return q.cmd
+}
+
+func printBlock(t *cli.Table, v *api.Block) {
+	printHeader(t, &v.Header)
+	t.Row("size", fmt.Sprintf("%d bytes", v.Size))
+	printPrices(t, &v.Oracle)
+	t.Row("transactions", len(v.Transactions))
+	if len(v.Transactions) == 0 {
+		return
+	}
+	t.Line("")
+	t.Row("INDEX", "HASH", "STATUS", "ERROR", "KIND")
+	for i := range v.Transactions {
+		x := &v.Transactions[i]
+		t.Row(x.Index, x.TxHash, x.Status, orDash(errorOf(&x.Receipt)), orDash(kindOf(x.Decoded)))
+	}
+}
+
+func errorOf(r *api.Receipt) string {
+	if r.Error == nil {
+		return ""
+	}
+	return *r.Error
+}
+
+// kindOf is the transaction's kind as the node's decoder names it; nothing on a
+// chain whose module it does not know.
+func kindOf(decoded json.RawMessage) string {
+	var v struct {
+		Kind string `json:"kind"`
+	}
+	if len(decoded) == 0 || json.Unmarshal(decoded, &v) != nil {
+		return ""
+	}
+	return v.Kind
+}
+
+func printHeader(t *cli.Table, h *api.Header) {
+	t.Row("height", h.Height)
+	t.Row("hash", h.Hash)
+	t.Row("parent", h.ParentHash)
+	t.Row("time", fmt.Sprintf("%s (%d)", moment(h.Time), h.Time))
+	t.Row("state root", h.StateRoot)
+	t.Row("transactions root", h.TransactionsRoot)
+	t.Row("receipts root", h.ReceiptsRoot)
+	t.Row("oracle hash", h.OracleHash)
+	t.Row("module", h.ModuleHash)
+	t.Row("sequencer", hexOf(h.Sequencer))
+	t.Row("signature", hexOf(h.Signature))
+}
+
+func hexOf(b []byte) string { return fmt.Sprintf("0x%x", b) }
+
+func newQueryHeader(std cli.IO) *cobra.Command {
+	q := newQuestion("header HEIGHT", "Show a block header (HEIGHT: number, hash or tag)", "the result of kaizen_getHeader", false, "HEIGHT")
+	q.cmd.RunE = func(c *cobra.Command, args []string) error {
+		at, err := parseRef(args[0])
+		if err != nil {
+			return err
+		}
+		return answer(c.Context(), q, std, func(ctx context.Context, c *client.Client) (api.Header, error) { return c.Header(ctx, at) }, printHeader)
+	}
+	return q.cmd
+}
+
+func parseTxHash(s string) (chain.Hash, error) {
+	h, err := chain.ParseHash(s)
+	if err != nil {
+		return h, &cli.UsageError{Err: fmt.Errorf("transaction %w", err)}
+	}
+	return h, nil
+}
+
+func newQueryTx(std cli.IO) *cobra.Command {
+	q := newQuestion("tx HASH", "Show a transaction, its receipt and what is in it", "the result of kaizen_getTransaction", false, "HASH")
+	q.cmd.RunE = func(c *cobra.Command, args []string) error {
+		id, err := parseTxHash(args[0])
+		if err != nil {
+			return err
+		}
+		return answer(c.Context(), q, std, func(ctx context.Context, c *client.Client) (api.Transaction, error) { return c.Transaction(ctx, id) },
+			func(t *cli.Table, v *api.Transaction) {
+				printReceipt(t, &v.Receipt)
+				if len(v.Decoded) > 0 {
+					t.Row("decoded", string(v.Decoded))
+				}
+				t.Row("raw", hexOf(v.Raw))
+			})
+	}
+	return q.cmd
+}
+
+func newQueryReceipt(std cli.IO) *cobra.Command {
+	q := newQuestion("receipt HASH", "Show what became of a transaction", "the result of kaizen_getReceipt", false, "HASH")
+	q.cmd.RunE = func(c *cobra.Command, args []string) error {
+		id, err := parseTxHash(args[0])
+		if err != nil {
+			return err
+		}
+		return answer(c.Context(), q, std, func(ctx context.Context, c *client.Client) (api.Receipt, error) { return c.Receipt(ctx, id) }, printReceipt)
+	}
+	return q.cmd
+}
+
+func printReceipt(t *cli.Table, r *api.Receipt) {
+	printOutcome(t, r)
+	if r.Status != api.StatusRefused {
+		t.Row("block", r.Height)
+		t.Row("index", r.Index)
+	}
+}
+
+// printOutcome is a receipt without its place.
+func printOutcome(t *cli.Table, r *api.Receipt) {
+	t.Row("transaction", r.TxHash)
+	t.Row("status", r.Status)
+	if r.Error != nil {
+		t.Row("error", *r.Error)
+	}
+	if r.ErrorDetail != "" {
+		t.Row("detail", r.ErrorDetail)
+	}
+	for i := range r.Events {
+		t.Row("event", eventText(&r.Events[i]))
+	}
+}
+
+func eventText(e *api.Event) string {
+	var b strings.Builder
+	b.WriteString(e.Type)
+	for _, f := range e.Fields {
+		fmt.Fprintf(&b, " %s=%v", f.Name, f.Value)
+	}
+	return b.String()
+}
+
+func newQueryPrices(std cli.IO) *cobra.Command {
+	q := newQuestion("prices", "Show the oracle prices in force", "the result of kaizen_getOraclePrices", true)
+	q.cmd.RunE = func(c *cobra.Command, _ []string) error {
+		at, err := q.at()
+		if err != nil {
+			return err
+		}
+		return answer(c.Context(), q, std, func(ctx context.Context, c *client.Client) (api.OraclePrices, error) { return c.OraclePrices(ctx, at) },
+			func(t *cli.Table, v *api.OraclePrices) {
+				printPrices(t, &v.OracleSnapshot)
+				t.Row("block", v.Block)
+			})
+	}
+	return q.cmd
+}
+
+func printPrices(t *cli.Table, o *api.OracleSnapshot) {
+	freshness := "fresh"
+	if o.Stale {
+		freshness = "stale"
+	}
+	if o.Timestamp == 0 {
+		t.Row("oracle", "no prices yet, "+freshness)
+		return
+	}
+	t.Row("oracle", fmt.Sprintf("%s, %s", moment(o.Timestamp), freshness))
+	pairs := make([]string, 0, len(o.Prices))
+	for pair := range o.Prices {
+		pairs = append(pairs, pair)
+	}
+	slices.Sort(pairs)
+	for _, pair := range pairs {
+		p := o.Prices[pair]
+		t.Row(pair, fmt.Sprintf("%s at %s", cli.FormatAmount(uint64(p.Price)), moment(p.Timestamp)))
+	}
+}
+
+func newQueryMarkets(std cli.IO) *cobra.Command {
+	q := newQuestion("markets", "Show the markets with limits and open interest", "the result of kaizen_getMarkets", true)
+	q.cmd.RunE = func(c *cobra.Command, _ []string) error {
+		at, err := q.at()
+		if err != nil {
+			return err
+		}
+		return answer(c.Context(), q, std, func(ctx context.Context, c *client.Client) (json.RawMessage, error) { return c.Markets(ctx, at) }, printMarkets)
+	}
+	return q.cmd
+}
+
+// market is what the table shows of one market; the rest is in the JSON.
+type market struct {
+	Name            string     `json:"name"`
+	MinBet          api.Amount `json:"min_bet"`
+	MaxBet          api.Amount `json:"max_bet"`
+	MaxOpenInterest api.Amount `json:"max_open_interest"`
+	OpenInterest    api.Amount `json:"open_interest"`
+	Paused          bool       `json:"paused"`
+}
+
+func printMarkets(t *cli.Table, raw *json.RawMessage) {
+	var v struct {
+		Markets []market `json:"markets"`
+	}
+	if err := json.Unmarshal(*raw, &v); err != nil {
+		t.Line("%s", *raw) // another module's answer: shown as it is
+		return
+	}
+	t.Row("MARKET", "MIN BET", "MAX BET", "OPEN INTEREST", "OF", "STATE")
+	for _, m := range v.Markets {
+		state := "open"
+		if m.Paused {
+			state = "paused"
+		}
+		t.Row(m.Name, cli.FormatAmount(uint64(m.MinBet)), cli.FormatAmount(uint64(m.MaxBet)), cli.FormatAmount(uint64(m.OpenInterest)), cli.FormatAmount(uint64(m.MaxOpenInterest)), state)
+	}
+}
+
+// proven is a proof and what checking it here came to.
+type proven struct {
+	api.Proof
+	Verified bool   `json:"verified"`
+	Problem  string `json:"problem,omitempty"`
+}
+
+func newQueryProof(std cli.IO) *cobra.Command {
+	q := newQuestion("proof", "Fetch the proof of an account or state key and check it here",
+		"the result of kaizen_getProof, with verified and problem added", true)
+	account := q.cmd.Flags().String("account", "", "`address` of the account")
+	key := q.cmd.Flags().String("key", "", "state key, 0x and `hex` digits")
+	q.cmd.RunE = func(c *cobra.Command, _ []string) error {
+		if (*account == "") == (*key == "") {
+			return &cli.UsageError{Command: c.CommandPath(), Err: errors.New("choose one of --account ADDRESS and --key HEX")}
+		}
+		at, err := q.at()
+		if err != nil {
+			return err
+		}
+		fetch, err := proofFetcher(*account, *key, at)
+		if err != nil {
+			return err
+		}
+		return runProof(c.Context(), q, fetch, std)
+	}
+	return q.cmd
+}
+
+type fetchProof func(context.Context, *client.Client) (api.Proof, error)
+
+func proofFetcher(account, key string, at api.Ref) (fetchProof, error) {
+	if account != "" {
+		a, err := parseAddress(account)
+		return func(ctx context.Context, c *client.Client) (api.Proof, error) { return c.ProveAccount(ctx, a, at) }, err
+	}
+	k, err := api.ParseBytes(key)
+	if err != nil {
+		return nil, &cli.UsageError{Err: fmt.Errorf("--key: %w", err)}
+	}
+	return func(ctx context.Context, c *client.Client) (api.Proof, error) { return c.ProveKey(ctx, k, at) }, nil
+}
+
+func runProof(ctx context.Context, q *question, fetch fetchProof, std cli.IO) error {
+	var problem error
+	err := answer(ctx, q, std, func(ctx context.Context, c *client.Client) (proven, error) {
+		p, err := fetch(ctx, c)
+		if err != nil {
+			return proven{}, err
+		}
+		v := proven{Proof: p}
+		if problem = checkProof(&p); problem == nil {
+			v.Verified = true
+		} else {
+			v.Problem = problem.Error()
+		}
+		return v, nil
+	}, printProof)
+	if err == nil && problem != nil {
+		err = fmt.Errorf("%w: %w", node.ErrVerification, problem)
+	}
+	return err
+}
+
+// checkProof believes nothing that the node says but the sequencer's signature:
+// header hash and signature, the proof against the header's state root, and that
+// it shows the value that was claimed.
+func checkProof(p *api.Proof) error {
+	header, err := p.Header.Chain()
+	if err != nil {
+		return err
+	}
+	if got := header.Hash(); got != p.Header.Hash {
+		return fmt.Errorf("header hashes to %s, the node says %s", got, p.Header.Hash)
+	}
+	if header.Height > 0 { // genesis is not signed: its hash is what one knows of it
+		if err := header.VerifySignature(); err != nil {
+			return err
+		}
+	}
+	decoded, err := proof.Decode(p.Proof)
+	if err != nil {
+		return err
+	}
+	value, present, err := proof.Verify(header.StateRoot, p.Key, &decoded)
+	if err != nil {
+		return err
+	}
+	if claimed := p.Value != nil; claimed != present || present && string(value) != string(*p.Value) {
+		return fmt.Errorf("the proof shows another value than the node says")
+	}
+	return nil
+}
+
+func printProof(t *cli.Table, v *proven) {
+	t.Row("key", hexOf(v.Key))
+	if v.Value == nil {
+		t.Row("value", "absent")
+	} else {
+		t.Row("value", hexOf(*v.Value))
+	}
+	t.Row("proof", fmt.Sprintf("%d bytes", len(v.Proof.Proof)))
+	t.Row("state root", v.Header.StateRoot)
+	t.Row("block", v.Block)
+	if v.Verified {
+		t.Row("verdict", "verified here")
+	} else {
+		t.Row("verdict", "FAILED: "+v.Problem)
+	}
+}
+
+// newQueryCall is for methods without a verb.
+func newQueryCall(std cli.IO) *cobra.Command {
+	c := &cobra.Command{
+		Use:     "call METHOD [PARAMS]",
+		Short:   "Call any RPC method and print its result as JSON",
+		Long:    "Call any RPC method and print its result as JSON. PARAMS is a JSON array or object.",
+		Example: "  kaizen query call kaizen_getTotals\n  kaizen query call kaizen_getWithdrawal '[1]'",
+		Args:    cli.Args("METHOD", "[PARAMS]"),
+	}
+	r := addRemote(c.Flags())
+	c.RunE = func(c *cobra.Command, args []string) error {
+		var params any
+		if len(args) == 2 {
+			raw := json.RawMessage(strings.TrimSpace(args[1]))
+			if !json.Valid(raw) || raw[0] != '[' && raw[0] != '{' {
+				return &cli.UsageError{Command: c.CommandPath(), Err: fmt.Errorf("parameters %.80q: want a JSON array or object", args[1])}
+			}
+			params = raw
+		}
+		return r.use(c.Context(), func(ctx context.Context, c *client.Client) error {
+			var result json.RawMessage
+			if err := c.Call(ctx, args[0], params, &result); err != nil {
+				return err
+			}
+			var indented bytes.Buffer
+			if err := json.Indent(&indented, result, "", "  "); err != nil {
+				return err
+			}
+			_, err := fmt.Fprintf(std.Out, "%s\n", indented.Bytes())
+			return err
+		})
+	}
+	return c
+}
