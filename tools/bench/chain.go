@@ -1,0 +1,331 @@
+package main
+
+import (
+	"crypto/ed25519"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/kaizenchain/kaizen/host/chain"
+	"github.com/kaizenchain/kaizen/host/node"
+	"github.com/kaizenchain/kaizen/host/secp"
+	"github.com/kaizenchain/kaizen/host/state"
+	"github.com/kaizenchain/kaizen/host/stf"
+	"github.com/kaizenchain/kaizen/host/store"
+	"github.com/kaizenchain/kaizen/stf-modules/abi"
+	"github.com/kaizenchain/kaizen/stf-modules/rfq/params"
+	"github.com/kaizenchain/kaizen/stf-modules/rfq/tx"
+)
+
+// Genesis funds the senders; every other account is made by a transfer, since a
+// genesis document has no room for more.
+const (
+	maxSenders     = params.MaxAccounts
+	senderBalance  = 1_000_000_000_000 // 1,000,000 USDC each
+	accountsPerKey = 4                 // at least so many accounts for each sender
+	batchBlocks    = 16                // blocks stored with one sync while the chain is made
+)
+
+// signed is a transaction and what its signature is about.
+type signed struct {
+	raw    []byte
+	digest tx.Hash
+	sig    tx.Signature
+	from   tx.Address
+}
+
+// wallets are the accounts of the chain that is measured. Addresses are functions
+// of their number, so that every process has the same ones.
+type wallets struct {
+	keys     []*secp.Key
+	senders  []tx.Address // of keys
+	accounts int          // of which the first are the senders
+	clock    []uint64     // timestamp of each sender's newest transaction, ms
+	turn     int          // whose turn it is to send
+	rand     *rand.Rand
+}
+
+func newWallets(accounts int) *wallets {
+	n := min(maxSenders, accounts/accountsPerKey)
+	w := &wallets{keys: make([]*secp.Key, n), senders: make([]tx.Address, n), accounts: accounts, clock: make([]uint64, n),
+		rand: rand.New(rand.NewPCG(1, uint64(accounts)))}
+	onAllCores(n, func(from, to int) {
+		for i := from; i < to; i++ {
+			scalar := numbered("bench key", i)
+			key, err := secp.NewKey(scalar[:])
+			if err != nil {
+				panic(fmt.Sprintf("key %d: %v", i, err)) // one SHA-256 in 2^128 is no key
+			}
+			w.keys[i], w.senders[i] = key, tx.Address(key.Address())
+		}
+	})
+	return w
+}
+
+func numbered(what string, i int) [32]byte {
+	return sha256.Sum256(binary.BigEndian.AppendUint64([]byte(what), uint64(i)))
+}
+
+// address is the i-th account.
+func (w *wallets) address(i int) (a tx.Address) {
+	if i < len(w.senders) {
+		return w.senders[i]
+	}
+	sum := numbered("bench account", i)
+	copy(a[:], sum[:])
+	return a
+}
+
+// transfers signs n transfers on all cores: the senders take turns, so that the
+// replay window of each stays short, and to chooses the receiver.
+func (w *wallets) transfers(n int, now uint64, to func(i int) int) []signed {
+	made, whose := make([]signed, n), make([]int, n)
+	unsigned := make([]tx.Transaction, n)
+	for i := range unsigned {
+		s := w.turn
+		w.turn = (w.turn + 1) % len(w.keys)
+		w.clock[s] = max(w.clock[s]+1, now)
+		unsigned[i] = tx.Transaction{From: w.senders[s], Timestamp: w.clock[s], Kind: tx.KindTransfer,
+			Transfer: tx.Transfer{To: w.address(to(i)), Amount: 1 + w.rand.Uint64N(100)}}
+		whose[i] = s
+	}
+	onAllCores(n, func(from, to int) {
+		var hasher tx.Hasher
+		for i := from; i < to; i++ {
+			made[i] = sign(&hasher, w.keys[whose[i]], &unsigned[i])
+		}
+	})
+	return made
+}
+
+type keccak struct{}
+
+func (keccak) Keccak256(b []byte, out *[32]byte) { *out = secp.Keccak256(b) }
+
+func sign(h *tx.Hasher, key *secp.Key, t *tx.Transaction) signed {
+	digest := h.Digest(keccak{}, t)
+	sig, err := key.Sign(&digest)
+	if err != nil {
+		panic(fmt.Sprintf("sign: %v", err)) // it has no other input than a key that was checked
+	}
+	t.Signature = sig
+	return signed{raw: t.Append(make([]byte, 0, 128)), digest: digest, sig: sig, from: t.From}
+}
+
+// load signs n transfers between existing accounts, to be sent now.
+func (w *wallets) load(n int) [][]byte {
+	made := w.transfers(n, uint64(time.Now().UnixMilli()), func(int) int { return w.rand.IntN(w.accounts) })
+	raws := make([][]byte, n)
+	for i := range made {
+		raws[i] = made[i].raw
+	}
+	return raws
+}
+
+// onAllCores splits [0, n) among the cores in runs.
+func onAllCores(n int, run func(from, to int)) {
+	const chunk = 64
+	var next atomic.Int64
+	var all sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		all.Go(func() {
+			for {
+				from := int(next.Add(chunk)) - chunk
+				if from >= n {
+					return
+				}
+				run(from, min(from+chunk, n))
+			}
+		})
+	}
+	all.Wait()
+}
+
+// runner is the state.Runner of every commit here.
+func runner(jobs []func()) {
+	var next atomic.Int64
+	var all sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), len(jobs)) {
+		all.Go(func() {
+			for i := next.Add(1) - 1; int(i) < len(jobs); i = next.Add(1) - 1 {
+				jobs[i]()
+			}
+		})
+	}
+	all.Wait()
+}
+
+// testChain is a data directory with accounts, and who they are.
+type testChain struct {
+	dir     string
+	genesis *chain.Genesis
+	wallets *wallets
+	blocks  uint64
+	txs     int
+}
+
+// theChain makes the chain that the suites measure on, once.
+func (b *bench) theChain() (*testChain, error) {
+	if b.chain != nil {
+		return b.chain, nil
+	}
+	program, err := b.module()
+	if err != nil {
+		return nil, err
+	}
+	b.say("make a chain of %d accounts", b.accounts)
+	start := time.Now()
+	c := &testChain{dir: filepath.Join(b.temp, "chain"), wallets: newWallets(b.accounts)}
+	if err := c.make(program); err != nil {
+		return nil, fmt.Errorf("make the chain: %w", err)
+	}
+	b.say("made %d blocks with %d transfers in %s", c.blocks, c.txs, time.Since(start).Round(time.Millisecond))
+	b.chain = c
+	return c, nil
+}
+
+func (c *testChain) make(program stf.Program) error {
+	key, err := c.init(program)
+	if err != nil {
+		return err
+	}
+	st, err := store.Open(c.dir, store.Options{})
+	if err != nil {
+		return err
+	}
+	m, err := newMaker(program, st, key)
+	if err != nil {
+		return errors.Join(err, st.Close())
+	}
+	if err = m.fill(c); err == nil {
+		err = st.Maintain()
+	}
+	return errors.Join(err, m.exec.Machine.Close(), st.Close())
+}
+
+// init writes genesis, far enough in the past for every block that follows.
+func (c *testChain) init(program stf.Program) (ed25519.PrivateKey, error) {
+	p := params.Default()
+	for _, a := range c.wallets.senders {
+		p.Accounts = append(p.Accounts, params.Account{Address: a, Balance: senderBalance})
+	}
+	p.Sort()
+	cfg := nodeConfig("", "")
+	c.genesis = &chain.Genesis{ChainID: 1, Time: uint64(time.Now().Add(-time.Hour).UnixMilli()), IntervalMs: cfg.Block.IntervalMs,
+		MaxTxsPerBlock: cfg.Block.MaxTxsPerBlock, MaxStaleMs: cfg.Oracle.MaxStaleMs, ModuleHash: program.Hash(), Params: p.Append(nil)}
+	seed := numbered("bench sequencer", 0)
+	key := ed25519.NewKeyFromSeed(seed[:])
+	copy(c.genesis.Sequencer[:], key.Public().(ed25519.PublicKey))
+	if err := node.Init(c.dir, c.genesis); err != nil {
+		return nil, err
+	}
+	return key, node.WriteSequencerKey(c.dir, key)
+}
+
+// maker appends blocks to a store as a write node would, but is told who signed:
+// it signed itself.
+type maker struct {
+	exec   *stf.Executor
+	store  *store.Store
+	key    ed25519.PrivateKey
+	tree   *state.Tree
+	head   chain.Header
+	queued []store.Record
+}
+
+func newMaker(program stf.Program, st *store.Store, key ed25519.PrivateKey) (*maker, error) {
+	exec, err := stf.NewExecutor(program)
+	if err != nil {
+		return nil, err
+	}
+	m := &maker{exec: exec, store: st, key: key, tree: state.NewTree()}
+	ov := state.NewOverlay(nil)
+	results, err := exec.Genesis(st.Genesis(), ov)
+	if err != nil {
+		return nil, err
+	}
+	root, _ := m.tree.Commit(ov.Changes(), runner)
+	m.head = st.Genesis().Header(root, results)
+	return m, nil
+}
+
+// fill makes the accounts beyond the senders', one transfer each.
+func (m *maker) fill(c *testChain) error {
+	w := c.wallets
+	perBlock := int(c.genesis.MaxTxsPerBlock)
+	for next := len(w.senders); next < w.accounts; {
+		n := min(perBlock, w.accounts-next)
+		first := next
+		made := w.transfers(n, m.head.Time+1, func(i int) int { return first + i })
+		if err := m.block(made); err != nil {
+			return err
+		}
+		next += n
+		c.blocks, c.txs = c.blocks+1, c.txs+n
+	}
+	return m.flush()
+}
+
+func (m *maker) block(txs []signed) error {
+	open, err := m.exec.Begin(state.NewOverlay(m.tree), m.head.Height+1, m.head.Time+1, chain.OracleSnapshot{})
+	if err != nil {
+		return err
+	}
+	for i := range txs {
+		if err := open.Apply(txs[i].inspected()); err != nil {
+			return err
+		}
+		if code := open.Receipt(i).Code; code != abi.CodeOK {
+			return fmt.Errorf("transfer failed: %s", m.exec.Schema.ErrorName(code))
+		}
+	}
+	closed, err := open.Close()
+	if err != nil {
+		return err
+	}
+	root, _ := m.tree.Commit(closed.Overlay.Changes(), runner)
+	m.head = closed.Header(&m.head, root)
+	m.head.Sign(m.key)
+	m.queued = append(m.queued, store.Record{Block: &chain.Block{Header: m.head, Oracle: closed.Oracle, Txs: closed.Txs}, Results: &closed.Results})
+	if len(m.queued) == batchBlocks {
+		return m.flush()
+	}
+	return nil
+}
+
+func (m *maker) flush() error {
+	err := m.store.AppendBatch(m.queued)
+	m.queued = m.queued[:0]
+	return err
+}
+
+// inspected is the transaction with its signer already known.
+func (s *signed) inspected() *stf.Tx {
+	return &stf.Tx{Raw: s.raw, ID: s.digest, Leaf: chain.LeafHash(s.raw),
+		Signers: []stf.Signer{{Signature: abi.Signature{Digest: s.digest, Sig: s.sig}, Address: chain.Address(s.from), OK: true}}}
+}
+
+// copyTo copies the data directory, so that every node starts from the same.
+func (c *testChain) copyTo(dir string) error {
+	if err := os.CopyFS(dir, os.DirFS(c.dir)); err != nil {
+		return err
+	}
+	return os.Chmod(filepath.Join(dir, node.KeyFileName), 0o600)
+}
+
+// nodeConfig is a write node's on any free ports.
+func nodeConfig(dir, cache string) *node.Config {
+	cfg := node.Defaults()
+	cfg.DataDir, cfg.STF.CacheDir = dir, cache
+	cfg.RPC.Listen, cfg.Sync.Listen = "127.0.0.1:0", "127.0.0.1:0"
+	cfg.Settler.Enabled = false
+	return &cfg
+}

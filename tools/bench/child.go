@@ -1,0 +1,216 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"runtime/pprof"
+	"strings"
+	"time"
+
+	"github.com/kaizenchain/kaizen/host/node"
+)
+
+// The write node in a process of its own: this program again, told by its
+// environment. The parent writes one command per line, the child answers each with
+// one line of JSON; when its input ends it stops.
+const (
+	childEnv      = "KAIZEN_BENCH_NODE"       // the data directory
+	childCacheEnv = "KAIZEN_BENCH_NODE_CACHE" // of compiled modules
+
+	commandStats   = "stats"
+	commandProfile = "profile" // then the file's name; a second one ends it
+)
+
+// hello is the child's first line.
+type hello struct {
+	RPC     string        `json:"rpc"`
+	Sync    string        `json:"sync"`
+	Started time.Duration `json:"started"` // to execute the stored blocks
+	Blocks  uint64        `json:"blocks"`  // how many
+}
+
+// stats is what the child has come to.
+type stats struct {
+	CPU     time.Duration `json:"cpu"` // user and system
+	RSS     int64         `json:"rss"` // bytes, now
+	MaxRSS  int64         `json:"max_rss"`
+	Heap    uint64        `json:"heap"` // bytes in use
+	Mallocs uint64        `json:"mallocs"`
+	Bytes   uint64        `json:"bytes"` // ever allocated
+	GCs     uint32        `json:"gcs"`
+	Seals   []seal        `json:"seals"` // since the last stats
+	Error   string        `json:"error,omitempty"`
+}
+
+func childMain(dir string) int {
+	node.TuneMemory()
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
+	if err := childRun(dir, os.Stdin, os.Stdout, log); err != nil {
+		fmt.Fprintln(os.Stderr, "bench: write node:", err)
+		return 1
+	}
+	return 0
+}
+
+func childRun(dir string, in io.Reader, out io.Writer, log *slog.Logger) (err error) {
+	w, err := startWriter(dir, os.Getenv(childCacheEnv), log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, w.stop()) }()
+	answers := json.NewEncoder(out)
+	rpc, sync := w.Addrs()
+	if err := answers.Encode(hello{RPC: rpc, Sync: sync, Started: w.started, Blocks: w.Head().Height}); err != nil {
+		return err
+	}
+	profile := &profiler{}
+	defer func() { err = errors.Join(err, profile.end()) }()
+	for lines := bufio.NewScanner(in); lines.Scan(); {
+		var s stats
+		command, argument, _ := strings.Cut(lines.Text(), " ")
+		switch command {
+		case commandStats:
+			s = ownStats()
+			s.Seals = w.seals.take()
+		case commandProfile:
+			if err := profile.toggle(argument); err != nil {
+				s.Error = err.Error()
+			}
+		default:
+			s.Error = fmt.Sprintf("unknown command %q", command)
+		}
+		if err := answers.Encode(s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ownStats measures this process.
+func ownStats() stats {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	cpu, maxRSS := usage()
+	return stats{CPU: cpu, RSS: residentBytes(maxRSS), MaxRSS: maxRSS, Heap: m.HeapInuse, Mallocs: m.Mallocs, Bytes: m.TotalAlloc, GCs: m.NumGC}
+}
+
+// profiler is one processor profile at a time.
+type profiler struct{ file *os.File }
+
+func (p *profiler) toggle(name string) error {
+	if p.file != nil {
+		return p.end()
+	}
+	f, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return errors.Join(err, f.Close())
+	}
+	p.file = f
+	return nil
+}
+
+func (p *profiler) end() error {
+	if p.file == nil {
+		return nil
+	}
+	pprof.StopCPUProfile()
+	err := p.file.Close()
+	p.file = nil
+	return err
+}
+
+// child is the parent's side.
+type child struct {
+	hello
+	cmd    *exec.Cmd
+	in     io.WriteCloser
+	out    *json.Decoder
+	before stats // at the last lap
+}
+
+// theChild is the write node in a process of its own, on a copy of the chain.
+func (b *bench) theChild() (*child, error) {
+	if b.child != nil {
+		return b.child, nil
+	}
+	c, err := b.theChain()
+	if err != nil {
+		return nil, err
+	}
+	dir := filepath.Join(b.temp, "child")
+	if err := c.copyTo(dir); err != nil {
+		return nil, err
+	}
+	b.say("start a write node in its own process")
+	if b.child, err = startChild(b.ctx, dir, b.cacheDir()); err != nil {
+		return nil, err
+	}
+	b.say("it executed %d blocks in %s", b.child.Blocks, b.child.Started.Round(time.Millisecond))
+	return b.child, nil
+}
+
+func startChild(ctx context.Context, dir, cache string) (*child, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	c := &child{cmd: exec.CommandContext(ctx, self)}
+	c.cmd.Env = append(os.Environ(), childEnv+"="+dir, childCacheEnv+"="+cache)
+	c.cmd.Stderr = os.Stderr
+	if c.in, err = c.cmd.StdinPipe(); err != nil {
+		return nil, err
+	}
+	out, err := c.cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := c.cmd.Start(); err != nil {
+		return nil, err
+	}
+	c.out = json.NewDecoder(out)
+	if err := c.out.Decode(&c.hello); err != nil {
+		return nil, errors.Join(fmt.Errorf("start the write node: %w", err), c.stop())
+	}
+	return c, nil
+}
+
+func (c *child) command(line string) (s stats, err error) {
+	if _, err := fmt.Fprintln(c.in, line); err != nil {
+		return s, fmt.Errorf("write node: %w", err)
+	}
+	if err := c.out.Decode(&s); err != nil {
+		return s, fmt.Errorf("write node: %w", err)
+	}
+	if s.Error != "" {
+		return s, fmt.Errorf("write node: %s", s.Error)
+	}
+	return s, nil
+}
+
+// lap is what the child used since the last lap; memory and seals are as they are.
+func (c *child) lap() (stats, error) {
+	now, err := c.command(commandStats)
+	used := now
+	used.CPU -= c.before.CPU
+	used.Mallocs -= c.before.Mallocs
+	used.Bytes -= c.before.Bytes
+	used.GCs -= c.before.GCs
+	c.before = now
+	return used, err
+}
+
+func (c *child) stop() error {
+	return errors.Join(c.in.Close(), c.cmd.Wait())
+}

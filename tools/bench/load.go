@@ -1,0 +1,220 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/kaizenchain/kaizen/host/rpc/api"
+	"github.com/kaizenchain/kaizen/host/rpc/client"
+	"github.com/kaizenchain/kaizen/stf-modules/abi"
+)
+
+// How load is offered: workers that each wait for their answers before they send
+// again, so that some thousand transactions are under way.
+const (
+	workers   = 8
+	batchSize = 250 // transactions in one call
+)
+
+// batches splits load among calls: smaller ones if there is little.
+func batches(raws [][]byte) [][][]byte {
+	size := max(1, min(batchSize, len(raws)/(2*workers)))
+	var all [][][]byte
+	for len(raws) > 0 {
+		n := min(size, len(raws))
+		all = append(all, raws[:n:n])
+		raws = raws[n:]
+	}
+	return all
+}
+
+// spreadOut runs n pieces of work on workers goroutines, in order, until one
+// fails, and returns how long that took.
+func spreadOut(n int, work func(i int) error) (time.Duration, error) {
+	var next atomic.Int64
+	var all sync.WaitGroup
+	failures := make([]error, workers)
+	start := time.Now()
+	for w := range workers {
+		all.Go(func() {
+			for failures[w] == nil {
+				i := int(next.Add(1)) - 1
+				if i >= n {
+					return
+				}
+				failures[w] = work(i)
+			}
+		})
+	}
+	all.Wait()
+	return time.Since(start), errors.Join(failures...)
+}
+
+// feed submits load in process and returns the time to the last answer, and the
+// highest block that was answered with.
+func feed(ctx context.Context, w *writer, raws [][]byte) (time.Duration, uint64, error) {
+	calls := batches(raws)
+	var highest atomic.Uint64
+	elapsed, err := spreadOut(len(calls), func(i int) error {
+		height := uint64(0)
+		for _, r := range w.Submit(ctx, calls[i]) {
+			if r.Err != nil {
+				return fmt.Errorf("transfer refused: %w", r.Err)
+			}
+			if r.Receipt.Code != abi.CodeOK {
+				return fmt.Errorf("transfer failed: %s", w.Schema().ErrorName(r.Receipt.Code))
+			}
+			height = max(height, r.Height)
+		}
+		for old := highest.Load(); height > old && !highest.CompareAndSwap(old, height); old = highest.Load() {
+		}
+		return nil
+	})
+	return elapsed, highest.Load(), err
+}
+
+// sendAll offers load through the Go client.
+func sendAll(ctx context.Context, c *client.Client, raws [][]byte) (time.Duration, error) {
+	calls := batches(raws)
+	return spreadOut(len(calls), func(i int) error {
+		receipts, err := c.SendTransactions(ctx, calls[i])
+		if err != nil {
+			return err
+		}
+		for j := range receipts {
+			if err := checkReceipt(&receipts[j]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func checkReceipt(r *api.Receipt) error {
+	if r.Status == api.StatusOK {
+		return nil
+	}
+	name := "unknown"
+	if r.Error != nil {
+		name = *r.Error
+	}
+	return fmt.Errorf("transfer %s: %s %s", r.Status, name, r.ErrorDetail)
+}
+
+// poster sends requests that are ready before the clock starts and reads answers
+// without understanding them: what is measured is the node.
+type poster struct {
+	url  string
+	http *http.Client
+}
+
+func newPoster(address string) *poster {
+	return &poster{url: "http://" + address, http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 4 * workers, DisableCompression: true}}}
+}
+
+func (p *poster) close() { p.http.CloseIdleConnections() }
+
+// requests are the bodies of kaizen_sendTransactions for batches.
+func requests(calls [][][]byte) [][]byte {
+	bodies := make([][]byte, len(calls))
+	for i, raws := range calls {
+		b := []byte(`{"jsonrpc":"2.0","id":1,"method":"kaizen_sendTransactions","params":[[`)
+		for j, raw := range raws {
+			if j > 0 {
+				b = append(b, ',')
+			}
+			b = append(hex.AppendEncode(append(b, `"0x`...), raw), '"')
+		}
+		bodies[i] = append(b, "]]}"...)
+	}
+	return bodies
+}
+
+var statusOK = []byte(`"status":"` + api.StatusOK + `"`)
+
+// post sends one request with n transactions.
+func (p *poster) post(ctx context.Context, body []byte, n int) error {
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, p.url, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	r.Header.Set("Content-Type", "application/json")
+	answer, err := p.http.Do(r)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	var b bytes.Buffer
+	if answer.ContentLength > 0 {
+		b.Grow(int(answer.ContentLength) + bytes.MinRead)
+	}
+	if _, err := b.ReadFrom(io.LimitReader(answer.Body, client.MaxAnswerBytes)); err != nil {
+		return err
+	}
+	if got := bytes.Count(b.Bytes(), statusOK); got != n {
+		return fmt.Errorf("%d of %d transfers went through: HTTP %d %.300s", got, n, answer.StatusCode, b.Bytes())
+	}
+	return nil
+}
+
+// postAll offers load by HTTP.
+func (p *poster) postAll(ctx context.Context, raws [][]byte) (time.Duration, error) {
+	calls := batches(raws)
+	bodies := requests(calls)
+	return spreadOut(len(calls), func(i int) error { return p.post(ctx, bodies[i], len(calls[i])) })
+}
+
+// sample is one answer of paced load.
+type sample struct {
+	sent time.Time
+	took time.Duration
+}
+
+// pacers bounds the calls of one paced load that are under way.
+const pacers = 32
+
+// paced calls n times at a steady rate, however slow the answers are. A call that
+// is late because all pacers wait for answers counts from when it was due; one
+// that is late because the timer was, from when it was sent.
+func paced(ctx context.Context, n int, every time.Duration, call func(i int) error) ([]sample, error) {
+	samples := make([]sample, n)
+	failures := make([]error, pacers)
+	var next atomic.Int64
+	var all sync.WaitGroup
+	start := time.Now()
+	for p := range pacers {
+		all.Go(func() {
+			timer := time.NewTimer(0)
+			defer timer.Stop()
+			for failures[p] == nil {
+				i := int(next.Add(1)) - 1
+				if i >= n {
+					return
+				}
+				due := start.Add(time.Duration(i) * every)
+				if wait := time.Until(due); wait > 0 {
+					timer.Reset(wait)
+					select {
+					case <-timer.C:
+					case <-ctx.Done():
+						failures[p] = ctx.Err()
+						return
+					}
+					due = time.Now()
+				}
+				failures[p] = call(i)
+				samples[i] = sample{due, time.Since(due)}
+			}
+		})
+	}
+	all.Wait()
+	return samples, errors.Join(failures...)
+}

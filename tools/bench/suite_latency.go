@@ -1,0 +1,257 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/kaizenchain/kaizen/host/rpc/client"
+)
+
+const (
+	modestRate     = 500 // single transactions a second, without other load
+	probeRate      = 200 // the same beside other load
+	backgroundSize = 10  // transactions in one call of the other load
+	phaseBuckets   = 10  // of the time between two seals
+	maxPhases      = 2   // answer time of the slowest phase / of the fastest
+)
+
+// caller sends one transaction and waits for its receipt.
+type caller struct {
+	name   string
+	client *client.Client
+}
+
+func (c *caller) send(ctx context.Context, raw []byte) error {
+	r, err := c.client.SendTransaction(ctx, raw)
+	if err != nil {
+		return err
+	}
+	return checkReceipt(&r)
+}
+
+// latency measures the time from sending a transaction to its durable receipt.
+func (b *bench) latency() (err error) {
+	n, err := b.theChild()
+	if err != nil {
+		return err
+	}
+	var callers []*caller
+	for _, scheme := range []string{"http", "ws"} {
+		c, err := client.New(scheme + "://" + n.RPC)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, c.Close()) }()
+		callers = append(callers, &caller{map[string]string{"http": "HTTP keep-alive", "ws": "WebSocket"}[scheme], c})
+	}
+	if err := b.needCapacity(n); err != nil {
+		return err
+	}
+	for _, c := range callers {
+		if err := b.calm(n, c); err != nil {
+			return err
+		}
+	}
+	return b.busy(n, callers)
+}
+
+// needCapacity measures what the node takes over HTTP, if nobody has.
+func (b *bench) needCapacity(n *child) error {
+	if b.capacity > 0 {
+		return nil
+	}
+	lean := newPoster(n.RPC)
+	defer lean.close()
+	rate, err := b.limit()
+	if err != nil {
+		return err
+	}
+	raws := b.chain.wallets.load(b.roundSize(rate))
+	took, err := lean.postAll(b.ctx, raws)
+	b.capacity = perSecond(len(raws), took)
+	return err
+}
+
+// latencyTime is the length of one latency measurement: percentiles need many
+// answers.
+func (b *bench) latencyTime() time.Duration {
+	return max(b.slice()*time.Duration(b.rounds)/2, minIntervals*b.interval())
+}
+
+// minIntervals is how many intervals a latency measurement sees at least.
+const minIntervals = 3
+
+func (b *bench) interval() time.Duration {
+	return time.Duration(b.chain.genesis.IntervalMs) * time.Millisecond
+}
+
+// count is how many calls at a rate fill d.
+func count(rate float64, d time.Duration) int { return max(phaseBuckets, int(rate*d.Seconds())) }
+
+// calm is single transactions at a modest rate, and whether the phase of the tick
+// matters to them.
+func (b *bench) calm(n *child, c *caller) error {
+	d := b.latencyTime()
+	raws := b.chain.wallets.load(count(modestRate, d))
+	if _, err := n.lap(); err != nil {
+		return err
+	}
+	samples, err := paced(b.ctx, len(raws), time.Second/modestRate, func(i int) error { return c.send(b.ctx, raws[i]) })
+	if err != nil {
+		return err
+	}
+	s, err := n.lap()
+	if err != nil {
+		return err
+	}
+	b.percentiles(fmt.Sprintf("%s, %d single transfers a second", c.name, modestRate), samples, false)
+	medians := byPhase(samples, s.Seals, b.interval())
+	slow, fast := slices.Max(medians), slices.Min(medians)
+	f := plain("latency", c.name+": p50 in the slowest tenth of an interval / in the fastest", "1", slow/fast)
+	b.add(f.want(atMost(maxPhases), nil).noted(fmt.Sprintf("%.3f ms and %.3f ms", slow, fast)))
+	return nil
+}
+
+func (b *bench) percentiles(what string, samples []sample, wanted bool) {
+	took := make([]time.Duration, len(samples))
+	for i := range samples {
+		took[i] = samples[i].took
+	}
+	ms := ascendingMs(took)
+	p50 := plain("latency", what+", p50", "ms", quantile(ms, 0.5))
+	p99 := plain("latency", what+", p99", "ms", quantile(ms, 0.99))
+	if wanted {
+		p50, p99 = p50.want(atMost(1), atMost(0.5)), p99.want(atMost(5), atMost(3))
+	}
+	b.add(p50, p99.noted(fmt.Sprintf("%d answers", len(samples))))
+}
+
+// byPhase is the median answer time, ms, by the time since the last seal; phases
+// in which nothing was sent are left out.
+func byPhase(samples []sample, seals []seal, interval time.Duration) []float64 {
+	buckets := make([][]time.Duration, phaseBuckets)
+	for _, s := range samples {
+		at := s.sent.UnixNano()
+		i, found := slices.BinarySearchFunc(seals, at, func(s seal, at int64) int { return int(min(1, max(-1, s.At-at))) })
+		if !found {
+			i--
+		}
+		if i < 0 {
+			continue // before the first seal that was seen
+		}
+		bucket := int(time.Duration(at-seals[i].At) * phaseBuckets / interval)
+		bucket = min(bucket, phaseBuckets-1)
+		buckets[bucket] = append(buckets[bucket], s.took)
+	}
+	var medians []float64
+	for _, took := range buckets {
+		if len(took) > 0 {
+			medians = append(medians, quantile(ascendingMs(took), 0.5))
+		}
+	}
+	if medians == nil { // no seal was seen
+		medians = []float64{quantile(ascendingMs([]time.Duration{samples[0].took}), 0.5)}
+	}
+	return medians
+}
+
+// busy is single transactions beside half of what the node takes.
+func (b *bench) busy(n *child, callers []*caller) error {
+	d := b.latencyTime()
+	rate := b.capacity/2 - float64(len(callers)*probeRate)
+	rate = max(rate, backgroundSize)
+	load := b.newBackground(n, rate, d)
+	defer load.lean.close()
+	probes := make([][][]byte, len(callers))
+	for i := range callers {
+		probes[i] = b.chain.wallets.load(count(probeRate, d))
+	}
+	if _, err := n.lap(); err != nil {
+		return err
+	}
+	results := make([][]sample, len(callers)+1)
+	failures := make([]error, len(callers)+1)
+	var all sync.WaitGroup
+	for i, c := range callers {
+		all.Go(func() {
+			results[i], failures[i] = paced(b.ctx, len(probes[i]), time.Second/probeRate, func(j int) error { return c.send(b.ctx, probes[i][j]) })
+		})
+	}
+	all.Go(func() { results[len(callers)], failures[len(callers)] = load.run() })
+	all.Wait()
+	if err := errors.Join(failures...); err != nil {
+		return err
+	}
+	seals, err := b.sealsUnderLoad(n, callers[0])
+	if err != nil {
+		return err
+	}
+	b.add(plain("latency", "load beside the next figures", "1/s", rate+float64(len(callers)*probeRate)).noted("half of what the node takes over HTTP"))
+	for i, c := range callers {
+		b.percentiles(c.name+", single transfers at half load", results[i], true)
+	}
+	b.percentiles(fmt.Sprintf("HTTP, calls of %d transfers at half load", backgroundSize), results[len(callers)], false)
+	b.pauses(seals)
+	return nil
+}
+
+// sealsUnderLoad is the seals since the last lap. On a machine that is so busy that
+// there was none between two transfers it sends more.
+func (b *bench) sealsUnderLoad(n *child, c *caller) (seals []seal, err error) {
+	for {
+		s, err := n.lap()
+		if err != nil {
+			return nil, err
+		}
+		seals = append(seals, s.Seals...)
+		if slices.ContainsFunc(seals, func(s seal) bool { return s.Gap > 0 }) {
+			return seals, nil
+		}
+		if err := c.send(b.ctx, b.chain.wallets.load(1)[0]); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// background is paced load of small calls.
+type background struct {
+	*bench
+	lean   *poster
+	bodies [][]byte
+	every  time.Duration
+}
+
+func (b *bench) newBackground(n *child, rate float64, d time.Duration) *background {
+	calls := count(rate/backgroundSize, d)
+	raws := b.chain.wallets.load(calls * backgroundSize)
+	batches := make([][][]byte, 0, calls)
+	for part := range slices.Chunk(raws, backgroundSize) {
+		batches = append(batches, part)
+	}
+	return &background{b, newPoster(n.RPC), requests(batches), time.Duration(float64(time.Second) * backgroundSize / rate)}
+}
+
+func (l *background) run() ([]sample, error) {
+	return paced(l.ctx, len(l.bodies), l.every, func(i int) error { return l.lean.post(l.ctx, l.bodies[i], backgroundSize) })
+}
+
+// pauses is how long seals, of which at least one was between transfers, kept the
+// executor from transactions.
+func (b *bench) pauses(seals []seal) {
+	var pauses, gaps []time.Duration
+	for _, s := range seals {
+		pauses = append(pauses, time.Duration(s.Pause))
+		if s.Gap > 0 {
+			gaps = append(gaps, time.Duration(s.Gap))
+		}
+	}
+	ms := ascendingMs(pauses)
+	b.add(plain("latency", "intake pause at a seal, p50", "ms", quantile(ms, 0.5)).noted("closing a block and opening the next"),
+		plain("latency", "intake pause at a seal, p99", "ms", quantile(ms, 0.99)).want(atMost(2), atMost(0.5)).noted(fmt.Sprintf("%d seals at half load", len(ms))))
+	ms = ascendingMs(gaps)
+	b.add(plain("latency", "time between the transfers before and after a seal, p50", "ms", quantile(ms, 0.5)).noted("with the wait for the next transfer to arrive"))
+}

@@ -1,0 +1,113 @@
+package main
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/kaizenchain/kaizen/host/secp"
+)
+
+const (
+	recoveryLimit = "raw recoveries, all cores"
+	sampleCount   = 1024 // different signatures for raw recovery
+)
+
+// signatures are transactions to recover, made once.
+func (b *bench) signatures() []signed {
+	if b.samples == nil {
+		w := newWallets(minAccounts)
+		b.samples = w.transfers(sampleCount, 1, func(i int) int { return i % minAccounts })
+	}
+	return b.samples
+}
+
+// recoveries is how many signers a second goroutines recover, each on a core.
+func (b *bench) recoveries(goroutines int) (float64, error) {
+	samples := b.signatures()
+	var done, wrong atomic.Int64
+	before, _ := usage()
+	elapsed := during(b.slice()/2, goroutines, func(g int) func() {
+		i := g * len(samples) / goroutines
+		return func() {
+			s := &samples[i%len(samples)]
+			i++
+			if a, ok := secp.Recover(&s.digest, &s.sig); !ok || a != s.from {
+				wrong.Add(1)
+			}
+		}
+	}, &done)
+	if n := wrong.Load(); n > 0 {
+		return 0, fmt.Errorf("%d signatures recovered to another signer", n)
+	}
+	after, _ := usage()
+	b.recover1 = microseconds(after-before) / float64(done.Load())
+	return perSecond(int(done.Load()), elapsed), nil
+}
+
+// byTime is a rate by processor time: what all cores would do if they did nothing
+// else. It hides waiting, and what other programs on the machine take.
+func byTime(suite, name string, cpu, limits []float64) Figure {
+	all := float64(runtime.GOMAXPROCS(0)) * 1e6
+	rounds := make([]round, len(cpu))
+	for i := range cpu {
+		rounds[i] = round{all / cpu[i], all / limits[i]}
+	}
+	return rated(suite, name+", by processor time", "1/s", recoveryLimit+", by processor time", "1/s", rounds)
+}
+
+// limit is recovery on all cores: what everything with signatures is measured by.
+func (b *bench) limit() (float64, error) { return b.recoveries(runtime.GOMAXPROCS(0)) }
+
+// during calls what start returns again and again on each goroutine until d has
+// passed, counts the calls in done, and returns the time it took.
+func during(d time.Duration, goroutines int, start func(g int) func(), done *atomic.Int64) time.Duration {
+	const between = 16 // calls between two looks at the clock
+	var all sync.WaitGroup
+	begin := time.Now()
+	for g := range goroutines {
+		all.Go(func() {
+			call, n := start(g), 0
+			for time.Since(begin) < d {
+				for range between {
+					call()
+				}
+				n += between
+			}
+			done.Add(int64(n))
+		})
+	}
+	all.Wait()
+	return time.Since(begin)
+}
+
+// recovery is the physical limit itself, and how far cores add up.
+func (b *bench) recovery() error {
+	cores := runtime.GOMAXPROCS(0)
+	rounds, err := b.repeat(func() (float64, error) {
+		one, err := b.recoveries(1)
+		return one * float64(cores), err
+	}, b.limit)
+	if err != nil {
+		return err
+	}
+	b.add(rated("recovery", "signers recovered, all cores", "1/s", fmt.Sprintf("one core × %d", cores), "1/s", rounds).
+		noted("secp.Recover: libsecp256k1 and one Keccak-256; the limit of everything below"))
+	return nil
+}
+
+// sha256Limit is SHA-256 of 64 bytes, one inner node of a tree, on all cores.
+func (b *bench) sha256Limit() (float64, error) {
+	var done atomic.Int64
+	elapsed := during(b.slice()/4, runtime.GOMAXPROCS(0), func(g int) func() {
+		in := [64]byte{byte(g)}
+		return func() {
+			sum := sha256.Sum256(in[:])
+			copy(in[:], sum[:])
+		}
+	}, &done)
+	return perSecond(int(done.Load()), elapsed), nil
+}
