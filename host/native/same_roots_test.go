@@ -118,12 +118,15 @@ func TestSameRoots(t *testing.T) {
 	}
 	nodes = append(nodes, newNode(t, "native", p, &genesis))
 
-	codes := map[string]int{}
+	codes, events := map[string]int{}, map[byte]int{}
 	now := genesis.Time
 	for block := range *rootBlocks {
 		now += 100
-		if block%20 == 19 {
+		switch {
+		case block%20 == 19:
 			now += 3600 * 1000
+		case block%10 == 9:
+			now += 3_500
 		}
 		var candidates [][]byte
 		for range 60 {
@@ -133,7 +136,11 @@ func TestSameRoots(t *testing.T) {
 		b, want := writer.write(t, now, g.Oracle(now), candidates)
 		for i := range want.Results.Receipts {
 			codes[writer.exec.Schema.ErrorName(want.Results.Receipts[i].Code)]++
+			for _, e := range want.Results.Receipts[i].Events {
+				events[e[0]]++
+			}
 		}
+		g.Opened = uint64(events[rfq.EventThesisCreated])
 		for _, n := range nodes {
 			if n == writer {
 				continue
@@ -145,6 +152,9 @@ func TestSameRoots(t *testing.T) {
 		}
 	}
 	t.Logf("outcomes: %v", codes)
+	if opened, settled := events[rfq.EventThesisCreated], events[rfq.EventThesisSettled]; opened < *rootBlocks || settled < *rootBlocks/2 {
+		t.Errorf("%d theses were opened and %d settled in %d blocks", opened, settled, *rootBlocks)
+	}
 	if len(codes) < 15 || codes["Error0"] < *rootBlocks {
 		t.Errorf("the traffic is too tame to prove anything: %v", codes)
 	}

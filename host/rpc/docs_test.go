@@ -42,7 +42,7 @@ func TestMethodsDocument(t *testing.T) {
 	w := start(t, func(o *Options) { o.Module = Module{} })
 	defer w.stop()
 	documented := map[string]bool{}
-	for _, m := range regexp.MustCompile("(?m)^### `(kaizen_\\w+)\\(").FindAllStringSubmatch(string(b), -1) {
+	for _, m := range regexp.MustCompile("(?m)^### `((?:kaizen_|rpc\\.)\\w+)\\(").FindAllStringSubmatch(string(b), -1) {
 		documented[m[1]] = true
 	}
 	for name := range w.server.methods {
@@ -54,11 +54,24 @@ func TestMethodsDocument(t *testing.T) {
 	for name, value := range map[string]any{
 		"max_body_bytes": l.MaxBodyBytes, "max_batch": l.MaxBatch, "max_txs": l.MaxTxs, "max_response_bytes": l.MaxResponseBytes, "max_held_bytes": l.MaxHeldBytes,
 		"max_connections": l.MaxConnections, "max_per_address": l.MaxPerAddress, "max_concurrent": l.MaxConcurrent, "max_session_calls": l.MaxSessionCalls,
-		"max_session_bytes": l.MaxSessionBytes, "rate_per_second": l.RatePerSecond, "rate_burst": l.RateBurst, "max_rated_addresses": l.MaxRatedAddresses,
+		"max_session_bytes": l.MaxSessionBytes, "max_subscriptions": l.MaxSubscriptions, "max_total_subscriptions": l.MaxTotalSubscriptions, "max_subscription_lag": l.MaxSubscriptionLag, "rate_per_second": l.RatePerSecond, "rate_burst": l.RateBurst, "max_rated_addresses": l.MaxRatedAddresses,
 		"header_timeout": l.HeaderTimeout, "read_timeout": l.ReadTimeout, "call_timeout": l.CallTimeout, "write_timeout": l.WriteTimeout, "idle_timeout": l.IdleTimeout, "ping_interval": l.PingInterval,
 	} {
 		if row := fmt.Sprintf("| `%s` | %v |", name, value); !strings.Contains(string(b), row) {
 			t.Errorf("RPC.md has no row %s", row)
+		}
+	}
+}
+
+// TestReasonsDocument holds the reasons of ERRORS.md to the code's.
+func TestReasonsDocument(t *testing.T) {
+	b, err := os.ReadFile("ERRORS.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, reason := range []string{api.ReasonSlow, api.ReasonRolledBack, api.ReasonInternal, api.ReasonPruned, api.ReasonNotOnChain} {
+		if !strings.Contains(string(b), "\n| "+reason+" | ") {
+			t.Errorf("ERRORS.md does not describe %s", reason)
 		}
 	}
 }

@@ -274,6 +274,9 @@ func fakeModule() Module {
 			{Name: "kaizen_getMarkets", Encode: func(*Params) []byte { return []byte("m") }},
 			{Name: "kaizen_named", Params: []string{"name"}, Encode: func(p *Params) []byte { return []byte(p.Text("name", 16)) }},
 			{Name: "kaizen_filter", Object: []string{"pair", "limit", "amount"}, Encode: func(p *Params) []byte {
+				if p.Has("pair") {
+					p.Text("pair", 16)
+				}
 				if p.Has("limit") {
 					p.Number("limit", 100)
 				}

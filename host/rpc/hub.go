@@ -543,7 +543,7 @@ func (h *hub) loaded(sub *subscription, height uint64, f *feed, err error) {
 	case err == nil && f.rollbacks == h.rollbacks:
 		sub.feed = f
 	case err == nil:
-	case errors.Is(err, errNoParent) || height < oldestBlock(sub.filter.topic, w.Base):
+	case height < oldestBlock(sub.filter.topic, w.Base):
 		h.close(sub, api.ReasonPruned)
 	default:
 		h.server.log.Error("subscription closed", slog.Uint64("height", height), slog.Any("err", err))

@@ -184,6 +184,8 @@ func (ts typeSet) of(t reflect.Type) schema {
 	switch {
 	case t == rawType:
 		return schema{}
+	case t.Kind() == reflect.Pointer: // before its methods, which it has from what it points to
+		return nullable(ts.of(t.Elem()))
 	case t.Implements(textType):
 		return schema{"type": "string"}
 	}
@@ -192,8 +194,6 @@ func (ts typeSet) of(t reflect.Type) schema {
 		return schema{"type": "boolean"}
 	case reflect.String:
 		return schema{"type": "string"}
-	case reflect.Pointer:
-		return nullable(ts.of(t.Elem()))
 	case reflect.Slice:
 		return schema{"type": "array", "items": ts.of(t.Elem())}
 	case reflect.Map:

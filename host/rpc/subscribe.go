@@ -9,6 +9,7 @@ import (
 	"github.com/kaizenchain/kaizen/host/chain"
 	"github.com/kaizenchain/kaizen/host/rpc/api"
 	"github.com/kaizenchain/kaizen/host/rpc/internal/jsonscan"
+	"github.com/kaizenchain/kaizen/host/stf"
 )
 
 // Bounds of the parameters of kaizen_subscribe.
@@ -135,6 +136,20 @@ func (s *Server) checkFilter(p *Params, q *filter) {
 	if q.topic == topicPrices && q.pair == "" {
 		p.fail("pair", "a market, such as BTC/USDT")
 	}
+	if q.topic == topicTheses && q.pair != "" && !s.thesisMarkets() {
+		p.fail("pair", "no value: this module does not say which market a thesis is of")
+	}
+}
+
+// thesisMarkets reports whether the market of every event about a thesis can be
+// known.
+func (s *Server) thesisMarkets() bool {
+	return s.module.Thesis != nil || !slices.ContainsFunc(s.schema.Events, func(e stf.EventSpec) bool {
+		has := func(name string) bool {
+			return slices.ContainsFunc(e.Fields, func(f stf.FieldSpec) bool { return f.Name == name && f.Kind == "address" })
+		}
+		return strings.HasPrefix(e.Type, thesisPrefix) && !(has("base") && has("quote"))
+	})
 }
 
 // topics are those that make sense with the module.

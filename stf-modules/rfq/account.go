@@ -47,6 +47,7 @@ func (a *account) locked() uint64      { return getU64(a.buf[atLocked:]) }
 func (a *account) permissions() uint8  { return a.buf[atPermissions] }
 func (a *account) blacklisted() bool   { return a.buf[atFlags]&flagBlacklisted != 0 }
 func (a *account) setBalance(v uint64) { putU64(a.buf[atBalance:], v) }
+func (a *account) setLocked(v uint64)  { putU64(a.buf[atLocked:], v) }
 func (a *account) may(perm uint8) bool { return a.permissions()&perm != 0 }
 func (a *account) wallets() int        { return int(a.buf[atWallets]) }
 func (a *account) windowAt() int       { return accountHeader + a.wallets()*walletBytes }

@@ -8,9 +8,10 @@ import (
 
 // system is what holds for the whole chain and changes:
 //
-//	paused u8, admins u32, withdrawals u64, theses u64, markets u16
+//	paused u8, stale u8, admins u32, withdrawals u64, theses u64, markets u16
 type system struct {
 	paused      bool
+	stale       bool   // the open block's oracle snapshot is
 	admins      uint32 // accounts with the admin permission
 	withdrawals uint64 // ids given out
 	theses      uint64 // ids given out
@@ -20,7 +21,7 @@ type system struct {
 func (m *Module) system(env *sdk.Env) (s system) {
 	if b, ok := env.Get(m.plainKey(keySystem)); ok {
 		r := abi.NewReader(b)
-		s = system{paused: r.Bool(), admins: r.U32(), withdrawals: r.U64(), theses: r.U64(), markets: r.U16()}
+		s = system{paused: r.Bool(), stale: r.Bool(), admins: r.U32(), withdrawals: r.U64(), theses: r.U64(), markets: r.U16()}
 	}
 	return s
 }
@@ -32,7 +33,7 @@ func (m *Module) paused(env *sdk.Env) bool {
 }
 
 func (m *Module) setSystem(env *sdk.Env, s *system) {
-	b := abi.AppendU32(abi.AppendBool(m.event[:0], s.paused), s.admins)
+	b := abi.AppendU32(abi.AppendBool(abi.AppendBool(m.event[:0], s.paused), s.stale), s.admins)
 	b = abi.AppendU64(abi.AppendU64(b, s.withdrawals), s.theses)
 	env.Set(m.plainKey(keySystem), abi.AppendU16(b, s.markets))
 }
@@ -40,7 +41,7 @@ func (m *Module) setSystem(env *sdk.Env, s *system) {
 // admin does what an action says. What has the asked-for effect already succeeds
 // again. An admin may hand the permission on and give it up, but the last one
 // cannot: nobody could ever change anything after that.
-func (m *Module) admin(env *sdk.Env, a *tx.AdminAction) abi.Code {
+func (m *Module) admin(env *sdk.Env, ctx abi.Context, a *tx.AdminAction) abi.Code {
 	switch a.Kind {
 	case tx.GrantPermissions, tx.RevokePermissions:
 		return m.changePermissions(env, a)
@@ -50,6 +51,8 @@ func (m *Module) admin(env *sdk.Env, a *tx.AdminAction) abi.Code {
 		return m.changeBlacklist(env, &a.Account, a.Kind == tx.BlacklistAdd)
 	case tx.AddMarket:
 		return m.addMarket(env, a)
+	case tx.CancelThesis:
+		return m.cancel(env, ctx, a.ThesisID)
 	default:
 		return m.changeMarket(env, a)
 	}

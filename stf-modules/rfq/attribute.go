@@ -18,7 +18,7 @@ func (m *Module) attribute(env *sdk.Env, ctx abi.Context, b []byte) abi.Code {
 	}
 	m.id = m.hasher.Digest(env, &m.tx)
 	if !env.Recover(&m.id, &m.tx.Signature, &m.signer) {
-		return env.Fail(CodeInvalidSignature, env.Text("r, s, v do not form a valid low-s signature with v in 0, 1, 27, 28"))
+		return env.Fail(m.badSignature(), env.Text("r, s, v do not form a valid low-s signature with v in 0, 1, 27, 28"))
 	}
 	m.read(env, &m.from, &m.tx.From)
 	if code := m.findSigner(env, ctx); code != abi.CodeOK {
@@ -36,6 +36,15 @@ func (m *Module) checkTime(env *sdk.Env, ctx abi.Context) abi.Code {
 	return env.Fail(CodeInvalidTimestamp, env.Text("timestamp ").U64(ts).Str(" is more than 2 days from the block's time ").U64(ctx.Time))
 }
 
+// badSignature is the code of a signature that is not its sender's: the solver's
+// under a quote has its own, because it is one of two.
+func (m *Module) badSignature() abi.Code {
+	if m.tx.Kind == tx.KindRfqSubmit && m.tx.From == m.tx.RfqSubmit.Quote.Solver {
+		return CodeInvalidSolverSignature
+	}
+	return CodeInvalidSignature
+}
+
 // findSigner sets m.wallet: the signer must be the account or a usable API wallet
 // of it.
 func (m *Module) findSigner(env *sdk.Env, ctx abi.Context) abi.Code {
@@ -46,14 +55,14 @@ func (m *Module) findSigner(env *sdk.Env, ctx abi.Context) abi.Code {
 	detail := env.Text("signed by ").Hex(m.signer[:])
 	i := m.from.findWallet(&m.signer)
 	if i < 0 {
-		return env.Fail(CodeInvalidSignature, detail.Str(", which is neither the sender ").Hex(m.tx.From[:]).Str(" nor one of its API wallets"))
+		return env.Fail(m.badSignature(), detail.Str(", which is neither the sender ").Hex(m.tx.From[:]).Str(" nor one of its API wallets"))
 	}
 	w := m.from.walletAt(i)
 	switch {
 	case w.Revoked:
-		return env.Fail(CodeInvalidSignature, detail.Str(", an API wallet that was revoked"))
+		return env.Fail(m.badSignature(), detail.Str(", an API wallet that was revoked"))
 	case !w.usable(ctx.Time):
-		return env.Fail(CodeInvalidSignature, detail.Str(", an API wallet that expired at ").U64(w.Expiry))
+		return env.Fail(m.badSignature(), detail.Str(", an API wallet that expired at ").U64(w.Expiry))
 	}
 	m.wallet = i
 	return abi.CodeOK

@@ -7,7 +7,7 @@ import (
 
 // Codes of this module. They are in receipts: a number never changes its meaning
 // and is never given away again. The first 25 are the names of protocol section
-// 12; those about theses are reserved for the market.
+// 12. 40 was of version 1, which opened no theses.
 const (
 	CodeMalformed                  abi.Code = 1
 	CodeInvalidSignature           abi.Code = 2
@@ -48,10 +48,17 @@ const (
 	CodeInvalidMarket              abi.Code = 37
 	CodeMarketExists               abi.Code = 38
 	CodeMarketLimit                abi.Code = 39
-	CodeMarketNotOpen              abi.Code = 40
 	CodeInvalidGenesis             abi.Code = 41
 	CodeInvalidQuery               abi.Code = 42
 	CodeNotFound                   abi.Code = 43
+	CodeInvalidThesisType          abi.Code = 44
+	CodeInvalidPriceRange          abi.Code = 45
+	CodeInvalidPayout              abi.Code = 46
+	CodeInvalidStartTime           abi.Code = 47
+	CodeInvalidEndTime             abi.Code = 48
+	CodeSelfBet                    abi.Code = 49
+	CodeOracleDataComplete         abi.Code = 50
+	CodeThesisStarted              abi.Code = 51
 )
 
 // names are the codes' names, from code 1 on.
@@ -64,7 +71,9 @@ var names = [...]string{
 	"InvalidAmount", "SupplyOverflow", "InvalidApiWallet", "ApiWalletLimit", "ApiWalletNotFound",
 	"DepositAlreadyProcessed", "WithdrawalNotFound", "WithdrawalAlreadyProcessed", "SettlerDisabled", "InvalidPermissions",
 	"LastAdmin", "InvalidMarket", "MarketExists", "MarketLimit", "MarketNotOpen",
-	"InvalidGenesis", "InvalidQuery", "NotFound",
+	"InvalidGenesis", "InvalidQuery", "NotFound", "InvalidThesisType", "InvalidPriceRange",
+	"InvalidPayout", "InvalidStartTime", "InvalidEndTime", "SelfBet", "OracleDataComplete",
+	"ThesisStarted",
 }
 
 // Tags of the events; the schema says what is in them.
@@ -81,6 +90,8 @@ const (
 	EventMarketChanged
 	EventBlacklistChanged
 	EventPrice
+	EventThesisCreated
+	EventThesisSettled
 )
 
 // events are the events' types and fields, from tag 1 on: a type, then name and
@@ -98,9 +109,14 @@ var events = [...][]string{
 	{"market_changed", "base", "address", "quote", "address", "paused", "bool", "min_bet", "amount", "max_bet", "amount", "max_open_interest", "amount"},
 	{"blacklist_changed", "account", "address", "blacklisted", "bool"},
 	{"price", "base", "address", "quote", "address", "timestamp", "number", "price", "amount"},
+	{"thesis_created", "thesis_id", "number", "quote_hash", "hash", "user", "address", "solver", "address", "base", "address", "quote", "address",
+		"lower", "amount", "upper", "amount", "bet_amount", "amount", "payout", "amount", "start", "number", "end", "number", "due", "number"},
+	{"thesis_settled", "thesis_id", "number", "outcome", "string", "user", "address", "solver", "address", "payout", "amount",
+		"user_received", "amount", "solver_received", "amount", "breach_timestamp", "number", "breach_price", "amount", "settled_by", "address"},
 }
 
-var queries = [...]string{"account", "account_key", "prices", "history", "markets", "totals", "withdrawal", "deposit", "params"}
+var queries = [...]string{"account", "account_key", "prices", "history", "markets", "totals", "withdrawal", "deposit", "params",
+	"thesis", "theses", "due"}
 
 // Schema implements [sdk.Module].
 func (m *Module) Schema() []byte {

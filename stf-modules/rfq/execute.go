@@ -23,8 +23,10 @@ func (m *Module) Execute(env *sdk.Env, ctx abi.Context, b []byte) abi.Code {
 const walletKinds = 1<<tx.KindRevokeApiWallet | 1<<tx.KindRfqSubmit | 1<<tx.KindRfqSettle
 
 // pausedKinds are the payloads that go through while the system is paused: what
-// is needed to end the pause, and to take a stolen key's rights away.
-const pausedKinds = 1<<tx.KindAdmin | 1<<tx.KindRevokeApiWallet
+// is needed to end the pause, and to take a stolen key's rights away; and
+// settling, because prices go on and their history is short: a pause that kept
+// theses from being settled would decide them.
+const pausedKinds = 1<<tx.KindAdmin | 1<<tx.KindRevokeApiWallet | 1<<tx.KindRfqSettle | 1<<tx.KindSystemSettle
 
 // needs is the permission that a payload asks of its sender, or 0.
 var needs = [...]uint8{
@@ -74,23 +76,12 @@ func (m *Module) run(env *sdk.Env, ctx abi.Context) abi.Code {
 	case tx.KindProcessWithdrawal:
 		return m.processWithdrawal(env, &m.tx.ProcessWithdrawal)
 	case tx.KindRfqSubmit:
-		return env.Fail(CodeMarketNotOpen, env.Text("version ").Str(Version).Str(" of the module opens no theses"))
+		return m.submit(env, ctx, &m.tx.RfqSubmit)
 	case tx.KindRfqSettle:
-		return thesisNotFound(env, m.tx.RfqSettle.ThesisID)
+		return m.rfqSettle(env, ctx, m.tx.RfqSettle.ThesisID)
 	case tx.KindSystemSettle:
-		return m.systemSettle(env, &m.tx.SystemSettle)
+		return m.systemSettle(env, ctx, &m.tx.SystemSettle)
 	default:
-		return m.admin(env, &m.tx.Admin)
+		return m.admin(env, ctx, &m.tx.Admin)
 	}
-}
-
-func (m *Module) systemSettle(env *sdk.Env, t *tx.SystemSettle) abi.Code {
-	if !m.params(env).settlerEnabled {
-		return env.Fail(CodeSettlerDisabled, env.Text("settler.enabled is false in this chain's genesis"))
-	}
-	return thesisNotFound(env, t.ThesisID)
-}
-
-func thesisNotFound(env *sdk.Env, id uint64) abi.Code {
-	return env.Fail(CodeThesisNotFound, env.Text("there is no thesis ").U64(id))
 }

@@ -9,25 +9,34 @@ import (
 
 // market is a pair that prices are kept for:
 //
-//	index u16, paused u8, limits 3 × u64, open interest u64, name string
+//	index u16, paused u8, limits 3 × u64, open interest u64, open u64, name string
 type market struct {
 	base, quote  tx.Address // in the key
 	index        uint16     // of its price ring
 	paused       bool
 	limits       tx.Limits
 	openInterest uint64 // payouts of its open theses
+	open         uint64 // how many those are
 	name         string
 }
 
+// Where a market's record has what theses change, and its greatest size.
+const (
+	atOpenInterest = 2 + 1 + tx.LimitsBytes
+	atOpen         = atOpenInterest + 8
+	maxMarket      = atOpen + 8 + 4 + tx.MaxMarketName
+)
+
 func (v *market) append(dst []byte) []byte {
 	dst = abi.AppendBool(abi.AppendU16(dst, v.index), v.paused)
-	return abi.AppendString(abi.AppendU64(v.limits.Append(dst), v.openInterest), v.name)
+	dst = abi.AppendU64(abi.AppendU64(v.limits.Append(dst), v.openInterest), v.open)
+	return abi.AppendString(dst, v.name)
 }
 
 // readMarket reads all of a market but its name, which costs an allocation.
 func readMarket(b []byte, base, quote *tx.Address) (v market, rest abi.Reader) {
 	r := abi.NewReader(b)
-	v = market{base: *base, quote: *quote, index: r.U16(), paused: r.Bool(), limits: tx.ReadLimits(&r), openInterest: r.U64()}
+	v = market{base: *base, quote: *quote, index: r.U16(), paused: r.Bool(), limits: tx.ReadLimits(&r), openInterest: r.U64(), open: r.U64()}
 	return v, r
 }
 
@@ -50,6 +59,31 @@ func (m *Module) marketIndex(env *sdk.Env, base, quote *tx.Address) (uint16, boo
 	}
 	v, _ := readMarket(b, base, quote)
 	return v.index, true
+}
+
+// book is a market that a thesis is opened or settled on: the record as it is in
+// state, because its name is not of interest and would cost an allocation.
+type book struct {
+	market
+	buf [maxMarket]byte
+	n   int
+}
+
+// readBook points m.book at a pair's market.
+func (m *Module) readBook(env *sdk.Env, base, quote *tx.Address) (ok bool) {
+	v := &m.book
+	if v.n, ok = env.GetInto(m.marketKey(base, quote), v.buf[:]); ok {
+		v.market, _ = readMarket(v.buf[:v.n], base, quote)
+	}
+	return ok
+}
+
+// writeBook writes what theses change.
+func (m *Module) writeBook(env *sdk.Env) {
+	v := &m.book
+	putU64(v.buf[atOpenInterest:], v.openInterest)
+	putU64(v.buf[atOpen:], v.open)
+	env.Set(m.marketKey(&v.base, &v.quote), v.buf[:v.n])
 }
 
 func (m *Module) setMarket(env *sdk.Env, v *market) {
@@ -89,7 +123,7 @@ func (m *Module) addMarket(env *sdk.Env, a *tx.AdminAction) abi.Code {
 func (m *Module) changeMarket(env *sdk.Env, a *tx.AdminAction) abi.Code {
 	v, ok := m.market(env, &a.Base, &a.Quote)
 	if !ok {
-		return env.Fail(CodeInvalidOraclePair, env.Text("there is no market ").Hex(a.Base[:]).Str(" / ").Hex(a.Quote[:]))
+		return noMarket(env, &a.Base, &a.Quote)
 	}
 	switch {
 	case a.Kind != tx.SetMarketLimits:
@@ -105,9 +139,17 @@ func (m *Module) changeMarket(env *sdk.Env, a *tx.AdminAction) abi.Code {
 	return abi.CodeOK
 }
 
+func noMarket(env *sdk.Env, base, quote *tx.Address) abi.Code {
+	return env.Fail(CodeInvalidOraclePair, env.Text("there is no market ").Hex(base[:]).Str(" / ").Hex(quote[:]))
+}
+
 // BeginBlock implements [sdk.Module]: it records the block's prices. Its cost
 // depends on the number of markets and on nothing else (K-09).
 func (m *Module) BeginBlock(env *sdk.Env, ctx abi.Context, oracle *sdk.Oracle) abi.Code {
+	if s := m.system(env); s.stale != oracle.Stale {
+		s.stale = oracle.Stale
+		m.setSystem(env, &s)
+	}
 	if oracle.Stale {
 		return abi.CodeOK
 	}

@@ -16,8 +16,8 @@ var modelTxs = flag.Int("txs", 20_000, "random transactions to compare with the 
 
 const twoDays = 2 * 24 * 3600 * 1000
 
-// model is the market as one would write it down without caring about state,
-// bytes or speed.
+// model is the market without theses (package host/hosttest/refmarket has those) as
+// one would write it down without caring about state, bytes or speed.
 type model struct {
 	accounts    map[tx.Address]*modelAccount
 	deposits    map[tx.Hash]bool
@@ -204,12 +204,8 @@ func (m *model) payload(now uint64, a *modelAccount, byWallet bool, t *tx.Transa
 		return m.withdraw(a, t.Withdraw.Amount)
 	case tx.KindProcessWithdrawal:
 		return m.process(t.ProcessWithdrawal.WithdrawalID)
-	case tx.KindRfqSubmit:
-		return "MarketNotOpen"
-	case tx.KindAdmin:
-		return m.admin(&t.Admin)
 	default:
-		return "ThesisNotFound"
+		return m.admin(&t.Admin)
 	}
 }
 
@@ -333,6 +329,8 @@ func (m *model) admin(a *tx.AdminAction) string {
 			return "MarketExists"
 		}
 		m.addMarket(a.Base, a.Quote, a.Name)
+	case tx.CancelThesis:
+		return "ThesisNotFound"
 	default:
 		if !m.markets[pair(a.Base, a.Quote)] {
 			return "InvalidOraclePair"
@@ -351,6 +349,7 @@ func TestAgainstModel(t *testing.T) {
 	for seed := range uint64(4) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			g := traffic.New(seed, traffic.Fake{})
+			g.NoTheses = true
 			w, m := newWorld(t, g, nil), newModel(g)
 			seen := map[string]int{}
 			for i := range *modelTxs / 4 {

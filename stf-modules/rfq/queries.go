@@ -49,6 +49,20 @@ func (m *Module) answer(env *sdk.Env, ctx abi.Context, tag query.Tag, r *abi.Rea
 		return m.queryDeposit(env, r.Bytes32(), j), true
 	case query.TagParams:
 		m.queryParams(env, j)
+	case query.TagThesis:
+		return m.queryThesis(env, ctx, r.U64(), j), true
+	case query.TagTheses:
+		f := query.ReadFilter(r)
+		if !r.Done() {
+			return 0, false
+		}
+		return m.queryTheses(env, ctx, &f, j), true
+	case query.TagDue:
+		name, until, page := r.String(tx.MaxMarketName), r.U64(), query.ReadPage(r)
+		if !r.Done() {
+			return 0, false
+		}
+		return m.queryDue(env, ctx, name, until, page, j), true
 	default:
 		return 0, false
 	}
@@ -138,12 +152,11 @@ func (m *Module) queryPrices(env *sdk.Env, ctx abi.Context, j *sdk.JSON) {
 // queryHistory answers at most query.MaxHistory prices, and with next from when
 // on there are more.
 func (m *Module) queryHistory(env *sdk.Env, name string, from, to uint64, j *sdk.JSON) abi.Code {
-	pair, ok := env.Get(m.marketNameKey(name))
+	pair, ok := m.pairOf(env, name)
 	if !ok {
-		return env.Fail(CodeInvalidOraclePair, env.Text("there is no market of the name asked for"))
+		return noSuchMarket(env)
 	}
-	r := abi.NewReader(pair)
-	base, quote := r.Bytes20(), r.Bytes20()
+	base, quote := tx.Address(pair[:20]), tx.Address(pair[20:])
 	index, _ := m.marketIndex(env, &base, &quote)
 	m.ring.Open(env, index)
 	j.Object()
@@ -188,6 +201,7 @@ func (m *Module) queryMarkets(env *sdk.Env, j *sdk.JSON) {
 		amountMember(j, "max_bet", v.limits.MaxBet)
 		amountMember(j, "max_open_interest", v.limits.MaxOpenInterest)
 		amountMember(j, "open_interest", v.openInterest)
+		numberMember(j, "open_theses", v.open)
 		j.EndObject()
 	})
 	j.EndArray()
@@ -259,6 +273,7 @@ func (m *Module) queryParams(env *sdk.Env, j *sdk.JSON) {
 	numberMember(j, "admins", uint64(s.admins))
 	numberMember(j, "markets", uint64(s.markets))
 	numberMember(j, "withdrawals", s.withdrawals)
+	numberMember(j, "theses", s.theses)
 	j.EndObject()
 }
 
@@ -278,4 +293,16 @@ func numberMember(j *sdk.JSON, key string, v uint64) {
 func boolMember(j *sdk.JSON, key string, v bool) {
 	j.Key(key)
 	j.Bool(v)
+}
+
+//go:noinline
+func hexMember(j *sdk.JSON, key string, b []byte) {
+	j.Key(key)
+	j.Hex(b)
+}
+
+//go:noinline
+func nullMember(j *sdk.JSON, key string) {
+	j.Key(key)
+	j.Null()
 }

@@ -1,5 +1,5 @@
 // Package rfq is the market: accounts and their API wallets, deposits and
-// withdrawals, permissions, markets and their price history.
+// withdrawals, permissions, markets and their price history, and theses on it.
 //
 // It imports the SDK, the contract and its own sub-packages, like any module: no
 // clock, no file, no reflection, no formatting. STATE.md beside this file shows
@@ -17,12 +17,13 @@ package rfq
 import (
 	"github.com/kaizenchain/kaizen/stf-modules/abi"
 	"github.com/kaizenchain/kaizen/stf-modules/rfq/ring"
+	"github.com/kaizenchain/kaizen/stf-modules/rfq/schedule"
 	"github.com/kaizenchain/kaizen/stf-modules/rfq/tx"
 	"github.com/kaizenchain/kaizen/stf-modules/sdk"
 )
 
 // Version is the module's own version, in its schema.
-const Version = "1.0.0"
+const Version = "2.0.0"
 
 // Module implements [sdk.Module].
 type Module struct {
@@ -33,11 +34,19 @@ type Module struct {
 	from      account    // of tx.From
 	wallet    int        // which API wallet of from signed, or owner
 	signed    replay     // that API wallet's replay window
+	user      account    // of a quote
+	quote     tx.Hash    // of a quote
+	accepted  tx.Address // who signed a quote
+	book      book       // of a thesis
+	thesis    thesis
+	party     party
 	ring      ring.Ring
+	schedule  schedule.Schedule
 	key       [abi.MaxKeyBytes]byte
 	accountAt [1 + 20]byte
 	event     [abi.MaxEventBytes]byte
 	json      [4 << 10]byte
+	_         [0]func() // not comparable: the compiler would write code for it
 }
 
 // owner says that the account's own key signed.

@@ -231,7 +231,7 @@ func TestApiWallets(t *testing.T) {
 
 	// What it may and may not sign; the latter is in the block.
 	w.must("ThesisNotFound", 5, as(5, settle(1)))
-	w.must("MarketNotOpen", 5, as(5, tx.Transaction{Kind: tx.KindRfqSubmit}))
+	w.must("InvalidOraclePair", 5, as(5, tx.Transaction{Kind: tx.KindRfqSubmit}))
 	for _, x := range []tx.Transaction{transfer(wallet, 1), nominate(tx.Address{1}, 0), deposit(wallet, 1, 1), withdraw(1), process(1),
 		{Kind: tx.KindSystemSettle}, admin(tx.AdminAction{Kind: tx.PauseSystem})} {
 		if r := w.must("ApiWalletNotAllowed", 5, as(5, x)); r.refused {
@@ -458,7 +458,7 @@ func TestPauseAndBlacklist(t *testing.T) {
 	}
 	w.must("ok", 0, nominate(w.gen.Address(8), 0))
 	w.must("ok", traffic.Admin, admin(tx.AdminAction{Kind: tx.PauseSystem}))
-	for _, x := range []tx.Transaction{transfer(tx.Address{1}, 1), nominate(tx.Address{1}, 0), withdraw(1), settle(1), {Kind: tx.KindRfqSubmit}} {
+	for _, x := range []tx.Transaction{transfer(tx.Address{1}, 1), nominate(tx.Address{1}, 0), withdraw(1), {Kind: tx.KindRfqSubmit}} {
 		w.must("SystemPaused", 0, x)
 	}
 	w.must("SystemPaused", traffic.Relayer, deposit(tx.Address{1}, 1, 1))
@@ -684,7 +684,7 @@ func TestInspect(t *testing.T) {
 }
 
 // TestStateGolden runs one of everything and compares every byte of state with
-// STATE.md's version 1.
+// STATE.md's version 2.
 func TestStateGolden(t *testing.T) {
 	w := fake(t)
 	w.must("ok", 0, transfer(w.gen.Address(1), 5))
@@ -696,17 +696,27 @@ func TestStateGolden(t *testing.T) {
 	w.must("ok", 0, withdraw(6))
 	w.must("ok", 0, withdraw(7))
 	w.must("ok", traffic.Relayer, process(1))
-	w.must("ok", traffic.Admin, admin(tx.AdminAction{Kind: tx.BlacklistAdd, Account: w.gen.Address(3)}))
+	w.must("ok", traffic.Admin, admin(tx.AdminAction{Kind: tx.BlacklistAdd, Account: w.gen.Address(7)}))
 	for _, at := range []uint64{100, 200, 10_000, 500_000} {
 		w.block(genesisTime+200+at, oracle(at, genesisTime+200+at))
 	}
+	// Theses: one that is open, one that a breach has settled, one cancelled.
+	w.block(genesisTime+600_000, oracle(100, genesisTime+600_000))
+	for i := range uint64(3) {
+		q := w.quoteOf(3+int(i), 6)
+		q.Start, q.Salt = q.Start+100*(i%2), i
+		w.must("ok", 6, w.accept(3+int(i), q))
+	}
+	w.block(genesisTime+600_050, oracle(500, genesisTime+600_050))
+	w.must("ok", traffic.Settler, claim(1, tx.Settlement{Kind: tx.SolverWins, BreachTimestamp: genesisTime + 600_050, BreachPrice: 500}))
+	w.must("ok", traffic.Admin, cancel(2))
 	var lines []string
 	for k, v := range w.state.m {
 		lines = append(lines, fmt.Sprintf("%x %s", k, compact(v)))
 	}
 	slices.Sort(lines)
 	got := strings.Join(lines, "\n") + "\n"
-	const file = "testdata/state.v1.txt"
+	const file = "testdata/state.v2.txt"
 	if *update {
 		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
 			t.Fatal(err)

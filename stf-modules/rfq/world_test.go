@@ -1,6 +1,7 @@
 package rfq_test
 
 import (
+	"context"
 	"encoding/json"
 	"slices"
 	"testing"
@@ -9,6 +10,7 @@ import (
 	"github.com/kaizenchain/kaizen/host/hosttest/traffic"
 	"github.com/kaizenchain/kaizen/host/native"
 	"github.com/kaizenchain/kaizen/host/stf"
+	"github.com/kaizenchain/kaizen/host/wasm"
 	"github.com/kaizenchain/kaizen/stf-modules/abi"
 	"github.com/kaizenchain/kaizen/stf-modules/rfq"
 	"github.com/kaizenchain/kaizen/stf-modules/rfq/params"
@@ -57,11 +59,11 @@ func (s *mapState) Revert(mark int) {
 // genesisTime is when every test's chain begins, ms.
 const genesisTime = 1_700_000_000_000
 
-// world is a chain that runs the module natively.
+// world is a chain that runs the module.
 type world struct {
 	testing.TB
 	gen       *traffic.Generator
-	program   *native.Program
+	program   stf.Program
 	machine   stf.Machine
 	inspector stf.Inspector
 	state     *mapState
@@ -69,13 +71,30 @@ type world struct {
 	stamp     uint64 // last timestamp given to a transaction
 }
 
-// newWorld begins a chain; change may alter what it begins with.
+// newWorld begins a chain that runs the module natively; change may alter what it
+// begins with.
 func newWorld(t testing.TB, gen *traffic.Generator, change func(*chain.Genesis, *params.Params)) *world {
 	t.Helper()
 	program, err := native.New(chain.Hash{1}, rfq.New, native.Options{Crypto: gen.Scheme})
 	if err != nil {
 		t.Fatal(err)
 	}
+	return worldOf(t, program, gen, change)
+}
+
+// wasmWorld begins a chain that runs the compiled module.
+func wasmWorld(t testing.TB, gen *traffic.Generator, change func(*chain.Genesis, *params.Params)) *world {
+	t.Helper()
+	program, err := wasm.Load(context.Background(), rfq.Wasm, wasm.Options{Engine: wasm.Compiler, Crypto: gen.Scheme})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return worldOf(t, program, gen, change)
+}
+
+func worldOf(t testing.TB, program stf.Program, gen *traffic.Generator, change func(*chain.Genesis, *params.Params)) *world {
+	t.Helper()
+	var err error
 	w := &world{TB: t, gen: gen, program: program, state: &mapState{m: map[string]string{}}}
 	if w.machine, err = program.NewMachine(); err != nil {
 		t.Fatal(err)
@@ -83,6 +102,11 @@ func newWorld(t testing.TB, gen *traffic.Generator, change func(*chain.Genesis, 
 	if w.inspector, err = program.NewInspector(); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() {
+		w.machine.Close()
+		w.inspector.Close()
+		program.Close()
+	})
 	if out := w.genesis(change); out.Code != 0 {
 		t.Fatalf("genesis: %s %s", w.name(out.Code), out.Detail)
 	}

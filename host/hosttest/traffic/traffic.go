@@ -116,11 +116,19 @@ const (
 type Generator struct {
 	Scheme Scheme
 	Rand   *rand.Rand
+	// NoTheses leaves out what opens and settles theses.
+	NoTheses bool
+	// Opened is how many theses there are. The generator guesses, too high; a caller
+	// that counts makes most settlements about theses that are open.
+	Opened uint64
+
 	hasher tx.Hasher
 	addr   [keys]tx.Address
 	recent [][]byte // sent before, to be sent again
 	clock  [keys]uint64
 	seq    uint64
+	quotes []tx.RfqSubmit  // sent before
+	prices []tx.Settlement // of BTC, as claims
 }
 
 // New makes a generator.
@@ -138,6 +146,7 @@ func (g *Generator) Address(n int) tx.Address { return g.addr[n] }
 // Params begins a chain with the users' money, an admin, a relayer and a settler.
 func (g *Generator) Params() *params.Params {
 	p := params.Default()
+	p.ChallengeWindowMs = 500
 	for n := range Users {
 		p.Accounts = append(p.Accounts, params.Account{Address: g.addr[n], Balance: 1_000_000})
 	}
@@ -189,7 +198,10 @@ func (g *Generator) Next(now uint64) []byte {
 // transaction picks a kind, a sender and a signer, which is mostly the sender.
 func (g *Generator) transaction(now uint64) (t tx.Transaction, signer int) {
 	weights := [...]int{tx.KindTransfer: 50, tx.KindNominateApiWallet: 8, tx.KindRevokeApiWallet: 4, tx.KindDeposit: 8, tx.KindWithdraw: 8,
-		tx.KindProcessWithdrawal: 5, tx.KindRfqSubmit: 3, tx.KindRfqSettle: 3, tx.KindSystemSettle: 3, tx.KindAdmin: 8}
+		tx.KindProcessWithdrawal: 5, tx.KindRfqSubmit: 25, tx.KindRfqSettle: 6, tx.KindSystemSettle: 20, tx.KindAdmin: 8}
+	if g.NoTheses {
+		weights[tx.KindRfqSubmit], weights[tx.KindRfqSettle], weights[tx.KindSystemSettle] = 0, 0, 0
+	}
 	t.Kind = tx.Kind(g.weighted(weights[:]))
 	sender := g.Rand.IntN(Users)
 	switch {
@@ -282,31 +294,121 @@ func (g *Generator) payload(t *tx.Transaction, now uint64) {
 	case tx.KindProcessWithdrawal:
 		t.ProcessWithdrawal = tx.ProcessWithdrawal{WithdrawalID: r.Uint64N(60), ExternalTxHash: g.hash()}
 	case tx.KindRfqSubmit:
-		t.RfqSubmit = g.quote(now)
+		t.RfqSubmit = g.submit(t.From, now)
 	case tx.KindRfqSettle:
-		t.RfqSettle = tx.RfqSettle{ThesisID: r.Uint64N(20)}
+		t.RfqSettle = tx.RfqSettle{ThesisID: g.thesis()}
 	case tx.KindSystemSettle:
-		t.SystemSettle = tx.SystemSettle{ThesisID: r.Uint64N(20), Settlement: tx.Settlement{Kind: tx.SettlementKind(r.IntN(3))}}
+		t.SystemSettle = tx.SystemSettle{ThesisID: g.thesis(), Settlement: g.settlement()}
 	case tx.KindAdmin:
 		t.Admin = g.action()
 	}
 }
 
-// quote is an offer that its user signed.
-func (g *Generator) quote(now uint64) (s tx.RfqSubmit) {
+// thesis is an id, mostly of one that is there.
+func (g *Generator) thesis() uint64 {
+	if g.Rand.IntN(20) == 0 {
+		return g.edge()
+	}
+	return g.Opened + 1 - g.Rand.Uint64N(min(g.Opened+1, [...]uint64{10, 200}[g.Rand.IntN(2)]))
+}
+
+// settlement is a claim; a breach is mostly a price that was there.
+func (g *Generator) settlement() tx.Settlement {
+	kind := tx.SettlementKind(g.Rand.IntN(3))
+	if kind != tx.SolverWins {
+		return tx.Settlement{Kind: kind}
+	}
+	if len(g.prices) == 0 {
+		return tx.Settlement{Kind: tx.Void}
+	}
+	s := g.prices[g.Rand.IntN(len(g.prices))]
+	switch g.Rand.IntN(20) {
+	case 0:
+		s.BreachPrice++
+	case 1:
+		s.BreachTimestamp--
+	case 2:
+		s.BreachTimestamp = g.edge()
+	}
+	return s
+}
+
+// submit is a quote of solver that its user signed, or almost.
+func (g *Generator) submit(solver tx.Address, now uint64) (s tx.RfqSubmit) {
+	if len(g.quotes) > 0 && g.Rand.IntN(20) == 0 {
+		return g.quotes[g.Rand.IntN(len(g.quotes))]
+	}
 	user := g.Rand.IntN(Users)
-	base, _ := params.Token("BTC")
-	quote, _ := params.Token("USDT")
-	s.Quote = tx.Quote{Base: base, Quote: quote, Lower: 90, Upper: 110, BetAmount: 1_000, Payout: 1_900, Start: now + 100, End: now + 10_000,
-		Deadline: now + 50, User: g.addr[user], Solver: g.addr[g.Rand.IntN(Users)], Salt: g.Rand.Uint64()}
+	s.Quote = g.quote(g.addr[user], solver, now)
+	if g.Rand.IntN(5) == 0 {
+		g.spoil(&s.Quote, now)
+	} else {
+		g.Opened++
+	}
+	if g.Rand.IntN(15) == 0 {
+		user = g.Rand.IntN(keys)
+	}
 	digest := g.hasher.QuoteDigest(Keccak{g.Scheme}, &s.Quote)
 	s.UserSignature = g.Scheme.Sign(user, &digest)
+	if g.quotes = append(g.quotes, s); len(g.quotes) > 20 {
+		g.quotes = g.quotes[1:]
+	}
 	return s
+}
+
+// quote is a sound offer: about a range that prices leave sooner, later or never.
+func (g *Generator) quote(user, solver tx.Address, now uint64) tx.Quote {
+	r := g.Rand
+	base, _ := params.Token([...]string{"BTC", "BTC", "BTC", "ETH", "SOL"}[r.IntN(5)])
+	quote, _ := params.Token("USDT")
+	q := tx.Quote{Base: base, Quote: quote, Lower: r.Uint64N(100_000), Upper: 1_000_000 - r.Uint64N(300_000), BetAmount: 10_000 + r.Uint64N(20_000),
+		Start: now + [...]uint64{0, 0, 50, 100, r.Uint64N(3000)}[r.IntN(5)], Deadline: now + r.Uint64N(300), User: user, Solver: solver, Salt: r.Uint64()}
+	q.Payout = q.BetAmount + 1 + r.Uint64N(20_000)
+	q.End = q.Start + 1 + r.Uint64N([...]uint64{200, 1_500, 8_000}[r.IntN(3)])
+	if r.IntN(3) == 0 {
+		q.Lower, q.Upper = 0, ^uint64(0)
+	}
+	return q
+}
+
+// spoil makes one term something that is refused, or just not.
+func (g *Generator) spoil(q *tx.Quote, now uint64) {
+	near := func(v uint64) uint64 { return v + g.Rand.Uint64N(3) - 1 }
+	switch g.Rand.IntN(14) {
+	case 0:
+		q.ThesisType = byte(g.Rand.IntN(3))
+	case 1:
+		q.Base = g.token()
+	case 2:
+		q.Quote = g.token()
+	case 3:
+		q.Lower = near(q.Upper)
+	case 4:
+		q.Payout = near(q.BetAmount)
+	case 5:
+		q.BetAmount, q.Payout = g.edge(), g.edge()
+	case 6:
+		q.BetAmount = near(10_000)
+	case 7:
+		q.Deadline = near(now)
+	case 8:
+		q.Start = near(now)
+	case 9:
+		q.End = near(q.Start)
+	case 10:
+		q.End = near(now + 6_480_800 - 500)
+	case 11:
+		q.End = g.edge()
+	case 12:
+		q.User = q.Solver
+	default:
+		q.Solver = g.any()
+	}
 }
 
 func (g *Generator) action() tx.AdminAction {
 	r := g.Rand
-	a := tx.AdminAction{Kind: tx.Action(r.IntN(10))}
+	a := tx.AdminAction{Kind: tx.Action(min(r.IntN(14), int(tx.CancelThesis))), ThesisID: g.thesis()}
 	switch a.Kind {
 	case tx.GrantPermissions, tx.RevokePermissions:
 		a.Account, a.Permissions = g.any(), uint8(r.IntN(10))
@@ -320,13 +422,16 @@ func (g *Generator) action() tx.AdminAction {
 			a.Kind = tx.UnpauseSystem
 		}
 	case tx.PauseMarket, tx.UnpauseMarket, tx.AddMarket, tx.SetMarketLimits:
+		if a.Kind == tx.PauseMarket && r.IntN(4) > 0 {
+			a.Kind = tx.UnpauseMarket
+		}
 		a.Base, a.Quote = g.token(), g.token()
 	}
 	if a.Kind == tx.AddMarket {
 		a.Name = [...]string{"", "BTC/USDT", "X/Y", "A B", fmt.Sprintf("M%d", r.IntN(30))}[r.IntN(5)]
 	}
 	if a.Kind == tx.AddMarket || a.Kind == tx.SetMarketLimits {
-		a.Limits = tx.Limits{MinBet: r.Uint64N(3), MaxBet: r.Uint64N(100), MaxOpenInterest: r.Uint64N(200)}
+		a.Limits = tx.Limits{MinBet: r.Uint64N(3) * 5_000, MaxBet: r.Uint64N(100_000), MaxOpenInterest: r.Uint64N(2_000_000)}
 	}
 	return a
 }
@@ -354,7 +459,12 @@ func (g *Generator) Oracle(now uint64) (s chain.OracleSnapshot) {
 		case 1:
 			at = now + 1
 		}
-		s.Prices = append(s.Prices, chain.Price{Base: base, Quote: quote, Price: g.Rand.Uint64N(1_000_000), Timestamp: at})
+		p := chain.Price{Base: base, Quote: quote, Price: g.Rand.Uint64N(1_000_000), Timestamp: at}
+		s.Prices = append(s.Prices, p)
+		if n == 1 {
+			g.prices = append(g.prices, tx.Settlement{Kind: tx.SolverWins, BreachTimestamp: at, BreachPrice: p.Price})
+		}
 	}
+	g.prices = g.prices[max(0, len(g.prices)-30):]
 	return s
 }

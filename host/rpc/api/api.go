@@ -233,6 +233,32 @@ type Receipt struct {
 	Block       *BlockRef  `json:"block,omitempty"` // kaizen_getReceipt, kaizen_getTransaction, kaizen_simulateTransaction
 }
 
+// Simulation is the answer of kaizen_simulateTransaction; a [Receipt] reads it as
+// well.
+type Simulation struct {
+	TxHash      chain.Hash `json:"tx_hash"`
+	Status      string     `json:"status"`
+	Error       *string    `json:"error"`
+	ErrorCode   int        `json:"error_code,omitempty"`
+	ErrorDetail string     `json:"error_detail,omitempty"`
+	Events      []Event    `json:"events"`
+	Block       BlockRef   `json:"block"`
+}
+
+// Sent is an entry of the answer of kaizen_sendTransactions; a [Receipt] reads it
+// as well. Height and Index are null if the transaction was refused, TxHash if it
+// could not be known.
+type Sent struct {
+	TxHash      *chain.Hash `json:"tx_hash"`
+	Height      *uint64     `json:"height"`
+	Index       *uint64     `json:"index"`
+	Status      string      `json:"status"`
+	Error       *string     `json:"error"`
+	ErrorCode   int         `json:"error_code,omitempty"`
+	ErrorDetail string      `json:"error_detail,omitempty"`
+	Events      []Event     `json:"events"`
+}
+
 // Transaction is the answer of kaizen_getTransaction, and an entry of a block.
 type Transaction struct {
 	Receipt

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -202,7 +203,9 @@ func (s *stream) join(ctx context.Context) error {
 		}
 		err := s.subscribe(ctx)
 		if err == nil {
-			s.joined = true
+			// A node that takes the subscription and cuts it off again and again is
+			// asked less and less often; the first notification ends that.
+			s.joined, s.backoff = true, min(2*s.backoff, backoffMax)
 			return nil
 		}
 		s.hangUp()
@@ -348,7 +351,7 @@ func (s *stream) take(b []byte) (*news, error) {
 func (s *stream) news(at api.Position, result json.RawMessage) (*news, error) {
 	n := &news{position: at, result: result}
 	var r api.Removed
-	if err := json.Unmarshal(result, &r); result != nil && err == nil && r.Removed {
+	if bytes.Contains(result, []byte(`"removed"`)) && json.Unmarshal(result, &r) == nil && r.Removed {
 		n.removed = &r
 	} else if s.last != nil && !s.last.Less(at) {
 		return nil, fmt.Errorf("%w: %s after %s", ErrOrder, at, s.last)

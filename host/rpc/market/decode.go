@@ -64,6 +64,7 @@ type (
 		Quote       *chain.Address `json:"quote,omitempty"`
 		Name        string         `json:"name,omitempty"`
 		Limits      *Limits        `json:"limits,omitempty"`
+		ThesisID    *uint64        `json:"thesis_id,omitempty"`
 	}
 )
 
@@ -105,7 +106,7 @@ var ErrMalformed = errors.New("malformed transaction")
 var (
 	kinds = [...]string{"Transfer", "NominateApiWallet", "RevokeApiWallet", "Deposit", "Withdraw", "ProcessWithdrawal", "RfqSubmit", "RfqSettle", "SystemSettle", "Admin"}
 
-	actions = [...]string{"GrantPermissions", "RevokePermissions", "PauseSystem", "UnpauseSystem", "PauseMarket", "UnpauseMarket", "AddMarket", "SetMarketLimits", "BlacklistAdd", "BlacklistRemove"}
+	actions = [...]string{"GrantPermissions", "RevokePermissions", "PauseSystem", "UnpauseSystem", "PauseMarket", "UnpauseMarket", "AddMarket", "SetMarketLimits", "BlacklistAdd", "BlacklistRemove", "CancelThesis"}
 
 	outcomes = [...]string{"UserWins", "SolverWins", "Void"}
 )
@@ -179,6 +180,8 @@ func admin(a *tx.AdminAction) Admin {
 		v.Account = (*chain.Address)(&a.Account)
 	case tx.PauseMarket, tx.UnpauseMarket, tx.AddMarket, tx.SetMarketLimits:
 		v.Base, v.Quote, v.Name = (*chain.Address)(&a.Base), (*chain.Address)(&a.Quote), a.Name
+	case tx.CancelThesis:
+		v.ThesisID = &a.ThesisID
 	}
 	if a.Kind == tx.AddMarket || a.Kind == tx.SetMarketLimits {
 		v.Limits = &Limits{MinBet: api.Amount(a.Limits.MinBet), MaxBet: api.Amount(a.Limits.MaxBet), MaxOpenInterest: api.Amount(a.Limits.MaxOpenInterest)}

@@ -161,6 +161,7 @@ func TestDecodesAdmin(t *testing.T) {
 		{tx.AdminAction{Kind: tx.SetMarketLimits, Base: a, Quote: q, Limits: limits}, `{"action":"SetMarketLimits",` + addresses + `,"limits":{"min_bet":"1","max_bet":"2","max_open_interest":"3"}}`},
 		{tx.AdminAction{Kind: tx.BlacklistAdd, Account: a}, `{"action":"BlacklistAdd","account":"0x0000000000000000000000000000000000000001"}`},
 		{tx.AdminAction{Kind: tx.BlacklistRemove, Account: a}, `{"action":"BlacklistRemove","account":"0x0000000000000000000000000000000000000001"}`},
+		{tx.AdminAction{Kind: tx.CancelThesis, ThesisID: 7}, `{"action":"CancelThesis","thesis_id":7}`},
 	} {
 		x := tx.Transaction{Kind: tx.KindAdmin, Admin: c.action}
 		v, err := Decode(x.Append(nil))
@@ -198,7 +199,7 @@ func TestNames(t *testing.T) {
 	if Symbol(chain.Address{19: 1}) != "BTC" || Symbol(chain.Address{18: 1}) != "USDT" || Symbol(chain.Address{}) != "" {
 		t.Errorf("symbols %v", symbols)
 	}
-	if len(kinds) != int(tx.KindAdmin)+1 || kinds[tx.KindAdmin] != "Admin" || actions[tx.BlacklistRemove] != "BlacklistRemove" || outcomes[tx.Void] != "Void" || name(kinds[:], 200) != "200" {
+	if len(kinds) != int(tx.KindAdmin)+1 || kinds[tx.KindAdmin] != "Admin" || actions[tx.CancelThesis] != "CancelThesis" || len(actions) != int(tx.CancelThesis)+1 || outcomes[tx.Void] != "Void" || name(kinds[:], 200) != "200" {
 		t.Error("a table does not fit the tags")
 	}
 }
@@ -290,6 +291,15 @@ func TestMethodsAgainstTheModule(t *testing.T) {
 		{"kaizen_getTotals", `[]`, `"conserved":true`},
 		{"kaizen_getWithdrawal", `[1]`, "WithdrawalNotFound"},
 		{"kaizen_getDeposit", `["0x` + strings.Repeat("00", 32) + `"]`, "NotFound"},
+		{"kaizen_getThesis", `[1]`, "ThesisNotFound"},
+		{"kaizen_listTheses", `[]`, `"theses":[]`},
+		{"kaizen_listTheses", `[{"pair":"BTC/USDT","user":"0x` + strings.Repeat("00", 20) + `","solver":null,"state":"open","limit":500,"cursor":null}]`, `"theses":[]`},
+		{"kaizen_listTheses", `{"pair":"BTC/EUR"}`, "InvalidOraclePair"},
+		{"kaizen_listTheses", `{"state":"closed"}`, "InvalidParams: state"},
+		{"kaizen_listTheses", `{"limit":501}`, "InvalidParams: limit"},
+		{"kaizen_listTheses", `{"cursor":"0x01"}`, "InvalidQuery"},
+		{"kaizen_listDueTheses", `["BTC/USDT",281474976710655,500,null]`, `"theses":[]`},
+		{"kaizen_listDueTheses", `["BTC/EUR",0]`, "InvalidOraclePair"},
 		{"kaizen_getParams", `[]`, `"challenge_window_ms":10000`},
 	} {
 		var v json.RawMessage

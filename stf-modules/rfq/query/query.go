@@ -13,17 +13,20 @@ import (
 // Tag is the first byte of a query.
 type Tag byte
 
-// The queries. Numbers from 32 on are reserved for theses.
+// The queries. Those from 32 on are about theses.
 const (
-	TagAccount    Tag = 1 // address: balance, locked, api_wallets, permissions
-	TagAccountKey Tag = 2 // address: the state key of the account, for a proof
-	TagPrices     Tag = 3 // newest price of every market
-	TagHistory    Tag = 4 // market name, from, to: recorded prices
-	TagMarkets    Tag = 5 // every market with limits, open interest, paused
-	TagTotals     Tag = 6 // where all the money is
-	TagWithdrawal Tag = 7 // id
-	TagDeposit    Tag = 8 // external transaction hash
-	TagParams     Tag = 9 // what genesis fixed, and whether the system is paused
+	TagAccount    Tag = 1  // address: balance, locked, api_wallets, permissions
+	TagAccountKey Tag = 2  // address: the state key of the account, for a proof
+	TagPrices     Tag = 3  // newest price of every market
+	TagHistory    Tag = 4  // market name, from, to: recorded prices
+	TagMarkets    Tag = 5  // every market with limits, open interest, paused
+	TagTotals     Tag = 6  // where all the money is
+	TagWithdrawal Tag = 7  // id
+	TagDeposit    Tag = 8  // external transaction hash
+	TagParams     Tag = 9  // what genesis fixed, and whether the system is paused
+	TagThesis     Tag = 32 // id
+	TagTheses     Tag = 33 // filter: a page of theses
+	TagDue        Tag = 34 // market name, time, page: open theses in the order in which they are due
 )
 
 // MaxHistory bounds the prices of one TagHistory answer.

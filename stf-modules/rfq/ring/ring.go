@@ -231,9 +231,47 @@ func (r *Ring) Reach() uint64 {
 
 // At returns the price observed at exactly timestamp.
 func (r *Ring) At(timestamp uint64) (price uint64, ok bool) {
-	w := Window{Empty: true}
-	r.window(timestamp, timestamp, &w)
-	return w.Min, !w.Empty
+	r.Each(timestamp, timestamp, func(_, p uint64) bool {
+		price, ok = p, true
+		return false
+	})
+	return price, ok
+}
+
+// Beyond returns the first price observed in [start, end] that is less than lower
+// or greater than upper. Like [Ring.Window], it reads a handful of records however
+// long that is: a super or page is gone into only if it has such a price, and that
+// can be in vain only at the window's two ends.
+func (r *Ring) Beyond(start, end, lower, upper uint64) (timestamp, price uint64, found bool) {
+	q, ok := r.query(start, end)
+	if !ok {
+		return 0, 0, false
+	}
+	q.lower, q.upper = lower, upper
+	load(r.store, r.keyOf(TopPrefix), r.top[:])
+	for super := q.first / SuperPages; super <= q.last/SuperPages && !found; super++ {
+		if super < r.current()/SuperPages && !readSummary(r.top[super%Supers*sumBytes:]).tells(super, &q) {
+			continue
+		}
+		timestamp, price, found = r.beyondInSuper(super, &q)
+	}
+	return timestamp, price, found
+}
+
+func (r *Ring) beyondInSuper(super uint64, q *query) (timestamp, price uint64, found bool) {
+	load(r.store, r.superKey(super), r.super[:])
+	for page := max(q.first, super*SuperPages); page <= min(q.last, super*SuperPages+SuperPages-1) && !found; page++ {
+		if page < r.current() && !readSummary(r.super[page%SuperPages*sumBytes:]).tells(page, q) {
+			continue
+		}
+		r.eachOfPage(page, q.start, q.end, func(t, p uint64) bool {
+			if found = q.beyond(p, p); found {
+				timestamp, price = t, p
+			}
+			return !found
+		})
+	}
+	return timestamp, price, found
 }
 
 // Window summarises the prices observed in [start, end], both inclusive. The
@@ -246,13 +284,8 @@ func (r *Ring) Window(start, end uint64) Window {
 }
 
 func (r *Ring) window(start, end uint64, w *Window) {
-	if r.head.next == 0 || end < start {
-		return
-	}
-	q := query{start: start, end: end, first: r.oldest(), last: r.current()}
-	q.first = max(q.first, start/PageMs)
-	q.last = min(q.last, (end/SlotMs+1)/PageSlots)
-	if q.first > q.last {
+	q, ok := r.query(start, end)
+	if !ok {
 		return
 	}
 	load(r.store, r.keyOf(TopPrefix), r.top[:])
@@ -261,18 +294,36 @@ func (r *Ring) window(start, end uint64, w *Window) {
 	}
 }
 
-// query is a window in time, and the pages that prices of it can be in.
-type query struct{ start, end, first, last uint64 }
+// query is a window in time, the pages that prices of it can be in, and a range of
+// prices.
+type query struct{ start, end, first, last, lower, upper uint64 }
+
+// query is false if no price can be in the window.
+func (r *Ring) query(start, end uint64) (q query, ok bool) {
+	if r.head.next == 0 || end < start {
+		return q, false
+	}
+	q = query{start: start, end: end, first: r.oldest(), last: r.current()}
+	q.first = max(q.first, start/PageMs)
+	q.last = min(q.last, (end/SlotMs+1)/PageSlots)
+	return q, q.first <= q.last
+}
+
+// beyond reports whether one of prices with that least and greatest is out of the
+// range.
+func (q *query) beyond(least, greatest uint64) bool { return least < q.lower || greatest > q.upper }
 
 // visitSuper adds what a super holds: by its summary, if it was left and is inside
-// the window, and by its pages otherwise.
+// the window, and by its pages otherwise. A super whose first pages have been
+// written over is summarised by pages too: its own summary still knows them, but
+// what cannot be shown any more must not count.
 func (r *Ring) visitSuper(super uint64, q *query, w *Window) {
 	if super < r.current()/SuperPages {
 		s := readSummary(r.top[super%Supers*sumBytes:])
 		if !s.is(super) || s.outside(q) {
 			return
 		}
-		if s.inside(q) {
+		if s.inside(q) && super*SuperPages >= q.first {
 			w.merge(&s.Window)
 			return
 		}
@@ -307,16 +358,24 @@ func (r *Ring) Each(from, to uint64, f func(timestamp, price uint64) bool) {
 		return
 	}
 	for page := max(r.oldest(), from/PageMs); page <= min(r.current(), (to/SlotMs+1)/PageSlots); page++ {
-		if !r.loadPage(page) {
-			continue
-		}
-		for i := 8; i < pageBytes; i += slotBytes {
-			t := getU64(r.page[i:])
-			if t != 0 && t >= from && t <= to && !f(t, getU64(r.page[i+8:])) {
-				return
-			}
+		if !r.eachOfPage(page, from, to, f) {
+			return
 		}
 	}
+}
+
+// eachOfPage reports whether f never returned false.
+func (r *Ring) eachOfPage(page, from, to uint64, f func(timestamp, price uint64) bool) bool {
+	if !r.loadPage(page) {
+		return true
+	}
+	for i := 8; i < pageBytes; i += slotBytes {
+		t := getU64(r.page[i:])
+		if t != 0 && t >= from && t <= to && !f(t, getU64(r.page[i+8:])) {
+			return false
+		}
+	}
+	return true
 }
 
 // scan adds the prices of a page's slots that are within [start, end].
@@ -355,6 +414,12 @@ func (s *summary) is(number uint64) bool { return s.number == number+1 && !s.Emp
 
 func (s *summary) inside(q *query) bool  { return s.First >= q.start && s.Last <= q.end }
 func (s *summary) outside(q *query) bool { return s.Last < q.start || s.First > q.end }
+
+// tells reports whether what s is about has a price in the window's neighbourhood
+// that is out of range.
+func (s summary) tells(number uint64, q *query) bool {
+	return s.is(number) && !s.outside(q) && q.beyond(s.Min, s.Max)
+}
 
 func (s *summary) put(b []byte) {
 	for i, v := range [...]uint64{s.number, s.Min, s.Max, s.First, s.Last, s.Gap} {

@@ -27,10 +27,10 @@ func (s *memory) Get(key []byte) ([]byte, bool) {
 func (s *memory) Set(key, value []byte) { s.m[string(key)] = append([]byte(nil), value...) }
 
 // observation is one recorded price.
-type observation struct{ ts, price uint64 }
+type observation struct{ ts, price, page uint64 }
 
-// naive is the same rule as a list: nothing is forgotten, so questions are cut to
-// what the ring still has.
+// naive is the same rule as a list: nothing is forgotten, but what is in pages that
+// the ring has written over does not count.
 type naive struct {
 	all    []observation
 	newest uint64
@@ -50,14 +50,17 @@ func (n *naive) record(ts, price uint64) bool {
 		return false
 	}
 	n.next = slot + 1
-	n.all = append(n.all, observation{ts, price})
+	n.all = append(n.all, observation{ts, price, slot / 64})
 	return true
 }
+
+// kept is the first page of the last 1024.
+func (n *naive) kept() uint64 { return max((n.next-1)/64, 1023) - 1023 }
 
 func (n *naive) window(start, end uint64) Window {
 	w := Window{Empty: true}
 	for _, o := range n.all {
-		if o.ts < start || o.ts > end {
+		if o.ts < start || o.ts > end || o.page < n.kept() {
 			continue
 		}
 		if w.Empty {
@@ -131,22 +134,28 @@ func compare(t *testing.T, rng *rand.Rand, s *memory, n *naive) {
 	oldest := max(r.Reach(), n.all[0].ts-5_000)
 	for i := range 12 {
 		start := n.newest - rng.Uint64N(n.newest-min(oldest, n.newest)+1)
-		if i%4 == 0 { // at the far end, in the page that is written over next
+		switch i % 4 {
+		case 0: // at the far end, in the page that is written over next
 			start = oldest + rng.Uint64N(2*PageMs)
+		case 1: // and where it has been
+			start = oldest - min(oldest, rng.Uint64N(2*SuperPages*PageMs))
 		}
 		end := start + rng.Uint64N(max(n.newest, start)-start+5_000)
 		if got, want := r.Window(start, end), n.window(start, end); got != want {
 			t.Fatalf("window %d to %d: %+v, want %+v", start, end, got, want)
 		}
 	}
+	for i := range 8 {
+		beyond(t, rng, r, n, oldest, i)
+	}
 	var each, all []observation
 	r.Each(0, ^uint64(0), func(ts, price uint64) bool {
-		each = append(each, observation{ts, price})
+		each = append(each, observation{ts: ts, price: price})
 		return true
 	})
 	for _, o := range n.all {
 		if o.ts >= r.Reach() {
-			all = append(all, o)
+			all = append(all, observation{ts: o.ts, price: o.price})
 		}
 	}
 	if len(each) > len(all) { // one that was pushed into the oldest page
@@ -169,6 +178,30 @@ func compare(t *testing.T, rng *rand.Rand, s *memory, n *naive) {
 	}
 }
 
+// beyond asks for the first price out of a range that few, many, all or no prices
+// are in.
+func beyond(t *testing.T, rng *rand.Rand, r *Ring, n *naive, oldest uint64, i int) {
+	t.Helper()
+	start := oldest + rng.Uint64N(n.newest-min(oldest, n.newest)+1)
+	if i > 4 {
+		start = oldest - min(oldest, rng.Uint64N(2*SuperPages*PageMs))
+	}
+	end := start + rng.Uint64N(n.newest-min(start, n.newest)+5_000)
+	lower := 1000 + rng.Uint64N([...]uint64{1, 3, 40, 1000}[i%4])
+	upper := 1999 - rng.Uint64N([...]uint64{1, 3, 40, 1000}[i%4])
+	var want observation
+	for _, o := range n.all {
+		if o.ts >= start && o.ts <= end && o.page >= n.kept() && (o.price < lower || o.price > upper) {
+			want = o
+			break
+		}
+	}
+	ts, price, found := r.Beyond(start, end, lower, upper)
+	if got := (observation{ts, price, want.page}); got != want || found != (want.ts != 0) {
+		t.Fatalf("first price of %d to %d out of %d to %d: %v, %v, want %v", start, end, lower, upper, got, found, want)
+	}
+}
+
 // TestCostDoesNotGrow counts reads of the widest question.
 func TestCostDoesNotGrow(t *testing.T) {
 	s, r := newMemory(), &Ring{}
@@ -186,6 +219,10 @@ func TestCostDoesNotGrow(t *testing.T) {
 		if s.gets > 7 {
 			t.Errorf("window of %d ms reads %d records, want 7 at most", span, s.gets)
 		}
+		s.gets = 0
+		if _, _, found := r.Beyond(ts-span, ts, 5, 5); found || s.gets > 7 {
+			t.Errorf("the first price out of range in %d ms: %v, %d records, want none and 7 at most", span, found, s.gets)
+		}
 	}
 }
 
@@ -194,6 +231,9 @@ func TestEachAndBounds(t *testing.T) {
 	r.Open(s, 9)
 	if w := r.Window(0, ^uint64(0)); !w.Empty || w.Hole(100, 400) != 300 {
 		t.Fatalf("an empty ring has %+v", w)
+	}
+	if _, _, found := r.Beyond(0, ^uint64(0), 9, 1); found {
+		t.Fatal("an empty ring has a price out of range")
 	}
 	for i := uint64(1); i <= 300; i++ {
 		r.Record(i*1000, i)

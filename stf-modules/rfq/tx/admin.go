@@ -5,13 +5,12 @@ import "github.com/kaizenchain/kaizen/stf-modules/abi"
 // Action is the tag of an AdminAction.
 type Action uint8
 
-// The admin actions. Numbers 10 (cancel a thesis) and 11 (schedule a module
-// upgrade) are reserved for what does not exist yet: a transaction that carries
-// them is malformed.
+// The admin actions. Number 11 (schedule a module upgrade) is reserved for what
+// does not exist yet: a transaction that carries it is malformed.
 const (
 	GrantPermissions  Action = iota // Account gets Permissions besides those it has
 	RevokePermissions               // Account loses Permissions
-	PauseSystem                     // everything but Admin and RevokeApiWallet fails
+	PauseSystem                     // everything but Admin, RevokeApiWallet and settling fails
 	UnpauseSystem                   //
 	PauseMarket                     // no new theses on the market
 	UnpauseMarket                   //
@@ -19,6 +18,7 @@ const (
 	SetMarketLimits                 // for new theses
 	BlacklistAdd                    // Account may move no money and open no thesis
 	BlacklistRemove                 //
+	CancelThesis                    // a thesis that has not begun ends, both sides are refunded
 )
 
 // Permission bits of an account.
@@ -66,6 +66,7 @@ type AdminAction struct {
 	Base, Quote Address // the four market actions
 	Name        string  // AddMarket, at most MaxMarketName bytes
 	Limits      Limits  // AddMarket, SetMarketLimits
+	ThesisID    uint64  // CancelThesis
 }
 
 // Append appends the encoding of a, which is also what its hash is over.
@@ -82,11 +83,14 @@ func (a *AdminAction) Append(dst []byte) []byte {
 		return a.Limits.Append(abi.AppendString(a.appendPair(dst), a.Name))
 	case SetMarketLimits:
 		return a.Limits.Append(a.appendPair(dst))
+	case CancelThesis:
+		return abi.AppendU64(dst, a.ThesisID)
 	default:
 		return dst
 	}
 }
 
+//go:noinline
 func (a *AdminAction) appendPair(dst []byte) []byte {
 	return append(append(dst, a.Base[:]...), a.Quote[:]...)
 }
@@ -107,6 +111,8 @@ func (a *AdminAction) read(r *abi.Reader) {
 	case SetMarketLimits:
 		a.Base, a.Quote = r.Bytes20(), r.Bytes20()
 		a.Limits = ReadLimits(r)
+	case CancelThesis:
+		a.ThesisID = r.U64()
 	case PauseSystem, UnpauseSystem:
 	default:
 		r.Fail()

@@ -141,6 +141,9 @@ type Quote struct {
 	Salt        uint64
 }
 
+// Box is the thesis type: the price stays within a range.
+const Box uint8 = 0
+
 // QuoteBytes is the encoded size of a Quote.
 const QuoteBytes = 1 + 4*20 + 8*8
 
