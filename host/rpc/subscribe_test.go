@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 
@@ -115,7 +116,17 @@ func TestSubscribeInTheFuture(t *testing.T) {
 	defer s.ws.CloseNow()
 	s.silent()
 	n.rollBack(5)
-	n.grow(20, 1)
+	for height := uint64(6); height <= 25; height++ {
+		n.grow(1, 1)
+		for at := uint64(0); at < min(height, 20); { // nothing may come before block 21
+			w.server.hub.mu.Lock()
+			at = w.server.hub.at
+			w.server.hub.mu.Unlock()
+		}
+		if height <= 20 {
+			s.silent()
+		}
+	}
 	s.want(after(n.expect(t, api.TopicEvents, kinds[1].match), api.Position{Height: 20, Index: api.EndOfBlock}))
 	s.silent()
 }
@@ -568,6 +579,66 @@ func TestRollbackAnywhere(t *testing.T) {
 		s.ws.CloseNow()
 		w.stop()
 	}
+}
+
+// TestRollbackOfUnseenBlocks: blocks come and are taken back while the hub looks
+// at them for the first time.
+func TestRollbackOfUnseenBlocks(t *testing.T) {
+	for at := range 24 {
+		n := newLive(t)
+		n.grow(11, 0)
+		w := startLive(t, n)
+		s := w.subscribe(kinds[0].params, `{"height":9}`)
+		s.want(n.expect(t, api.TopicBlocks, nil)[10:])
+		var calls atomic.Int64
+		n.onCall = func() {
+			if calls.Add(1) == int64(at+1) {
+				n.rollBack(11)
+				n.grow(3, 1)
+			}
+		}
+		n.grow(2, 2)
+		have := map[uint64]chain.Hash{}
+		for have[14] == (chain.Hash{}) {
+			if calls.Load() <= int64(at) {
+				w.server.hub.syncNow()
+				continue
+			}
+			m := s.read()
+			var r struct {
+				Removed bool
+				Height  uint64
+				Hash    chain.Hash
+			}
+			if err := json.Unmarshal(m.Params.Result, &r); err != nil {
+				t.Fatalf("call %d: %s %s: %v", at, m.Method, m.Params.Reason, err)
+			}
+			switch old, twice := have[r.Height]; {
+			case r.Removed && old != r.Hash:
+				t.Fatalf("call %d: block %d %s removed, was %s", at, r.Height, r.Hash, old)
+			case r.Removed:
+				delete(have, r.Height)
+			case twice:
+				t.Fatalf("call %d: block %d came twice", at, r.Height)
+			default:
+				have[r.Height] = r.Hash
+			}
+		}
+		for h := uint64(12); h <= 14; h++ {
+			if have[h] != n.chain[h].Header.Hash() {
+				t.Errorf("call %d: block %d is %s, want %s", at, h, have[h], n.chain[h].Header.Hash())
+			}
+		}
+		s.ws.CloseNow()
+		w.stop()
+	}
+}
+
+// syncNow asks the node as the tailer does.
+func (h *hub) syncNow() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.sync()
 }
 
 // readAll reads until the subscription is closed or has told all of the chain
