@@ -104,6 +104,8 @@ func (m *Market) admin(from tx.Address, p tx.AdminAction) []string {
 	case tx.BlacklistAdd, tx.BlacklistRemove:
 		m.account(p.Account).blacklisted = p.Kind == tx.BlacklistAdd
 		return []string{event("blacklist_changed", "account", p.Account, "blacklisted", p.Kind == tx.BlacklistAdd)}
+	case tx.CancelThesis:
+		return m.cancel(from, p.ThesisID)
 	case tx.AddMarket:
 		return m.addMarket(&p)
 	default:

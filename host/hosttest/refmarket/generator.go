@@ -15,14 +15,15 @@ import (
 // Numbers of the generator's keys: users and solvers have money, wallets sign for
 // them, strangers have nothing.
 const (
-	firstUser     = 0
-	firstSolver   = 8
-	firstWallet   = 12
-	adminKey      = 18
-	relayerKey    = 19
-	settlerKey    = 20
-	firstStranger = 21
-	keys          = 23
+	FirstUser     = 0
+	FirstSolver   = 8
+	FirstWallet   = 12
+	AdminKey      = 18
+	RelayerKey    = 19
+	SettlerKey    = 20
+	FirstStranger = 21
+	Keys          = 23 // of the traffic
+	Outsider      = 23 // of nobody in it
 )
 
 // Generator makes the traffic of a market: users who take quotes, solvers who
@@ -37,7 +38,7 @@ type Generator struct {
 	Weights [10]int
 
 	hasher tx.Hasher
-	addr   [keys]tx.Address
+	addr   [Keys + 1]tx.Address
 	prices [4]uint64
 	outage [4]uint64      // until when a market has no prices
 	sent   [][]byte       // to be sent again
@@ -56,23 +57,24 @@ func NewGenerator(seed uint64, scheme traffic.Scheme) *Generator {
 	return g
 }
 
-// Genesis is a chain that the traffic suits: a short challenge window, and limits
-// that are met.
+// Genesis is a chain that the traffic suits: limits that are met, and a challenge
+// window that is short, but not so short that a price can be recorded for a window
+// that has been judged.
 func (g *Generator) Genesis() (*chain.Genesis, *params.Params) {
 	p := params.Default()
-	p.ChallengeWindowMs = 2_000
+	p.ChallengeWindowMs = 3_000
 	for i := range p.Markets {
 		p.Markets[i].Limits = tx.Limits{MinBet: 1_000, MaxBet: 5_000_000, MaxOpenInterest: 400_000_000}
 	}
-	for n := range firstWallet {
-		p.Accounts = append(p.Accounts, params.Account{Address: g.addr[n], Balance: 100_000_000 << (n / firstSolver)})
+	for n := range FirstWallet {
+		p.Accounts = append(p.Accounts, params.Account{Address: g.addr[n], Balance: 100_000_000 << (n / FirstSolver)})
 	}
-	for n, bit := range map[int]uint8{adminKey: tx.PermAdmin, relayerKey: tx.PermRelayer} {
+	for n, bit := range map[int]uint8{AdminKey: tx.PermAdmin, RelayerKey: tx.PermRelayer} {
 		p.Accounts = append(p.Accounts, params.Account{Address: g.addr[n], Permissions: bit})
 	}
 	p.Sort()
 	return &chain.Genesis{ChainID: 1, Time: 1_700_000_000_000, IntervalMs: 100, MaxTxsPerBlock: 1000, MaxStaleMs: 3_000,
-		SettlerEnabled: true, Settler: chain.Address(g.addr[settlerKey]), Params: p.Append(nil)}, &p
+		SettlerEnabled: true, Settler: chain.Address(g.addr[SettlerKey]), Params: p.Append(nil)}, &p
 }
 
 // one picks one of some values.
@@ -94,8 +96,8 @@ func (g *Generator) Step() uint64 {
 	switch r := g.Rand.IntN(4000); {
 	case r == 0:
 		return 2*24*3600*1000 + g.Rand.Uint64N(3)
-	case r == 1:
-		return 6_553_600 + g.Rand.Uint64N(3)*slotMs
+	case r < 4:
+		return 6_540_000 + g.Rand.Uint64N(30_000)
 	case r < 10:
 		return g.Rand.Uint64N(100_000)
 	case r < 40:
@@ -155,7 +157,7 @@ func (g *Generator) Next() []byte {
 		return one(g, g.sent...)
 	}
 	t, signer := g.transaction()
-	raw := g.sign(&t, signer)
+	raw := g.Sign(signer, &t)
 	switch g.Rand.IntN(120) {
 	case 0:
 		raw[g.Rand.IntN(len(raw))] ^= 1 << g.Rand.IntN(8)
@@ -170,10 +172,20 @@ func (g *Generator) Next() []byte {
 	return raw
 }
 
-func (g *Generator) sign(t *tx.Transaction, key int) []byte {
+// Address is the account of a key.
+func (g *Generator) Address(key int) tx.Address { return g.addr[key] }
+
+// Sign signs t with a key and encodes it.
+func (g *Generator) Sign(key int, t *tx.Transaction) []byte {
 	digest := g.hasher.Digest(traffic.Keccak{Crypto: g.Scheme}, t)
 	t.Signature = g.Scheme.Sign(key, &digest)
 	return t.Append(nil)
+}
+
+// Accept is a key's signature under a quote.
+func (g *Generator) Accept(key int, q *tx.Quote) tx.Signature {
+	digest := g.hasher.QuoteDigest(traffic.Keccak{Crypto: g.Scheme}, q)
+	return g.Scheme.Sign(key, &digest)
 }
 
 // transaction picks what is sent, by whom, and who signs it.
@@ -189,8 +201,12 @@ func (g *Generator) transaction() (t tx.Transaction, signer int) {
 	}
 	t.Timestamp = g.timestamp()
 	sender := g.payload(&t)
+	if g.Market.paused && g.chance(10) {
+		t.Kind, t.Admin = tx.KindAdmin, tx.AdminAction{Kind: tx.UnpauseSystem}
+		sender = g.holder(tx.PermAdmin)
+	}
 	if g.chance(30) {
-		sender = g.Rand.IntN(keys)
+		sender = g.Rand.IntN(Keys)
 	}
 	t.From = g.addr[sender]
 	signer = sender
@@ -198,7 +214,7 @@ func (g *Generator) transaction() (t tx.Transaction, signer int) {
 		signer = g.wallet(sender)
 	}
 	if g.chance(60) {
-		signer = g.Rand.IntN(keys)
+		signer = g.Rand.IntN(Keys)
 	}
 	return t, signer
 }
@@ -206,7 +222,7 @@ func (g *Generator) transaction() (t tx.Transaction, signer int) {
 // wallet is a key that may sign for an account, or its own.
 func (g *Generator) wallet(account int) int {
 	may := g.Market.Account(g.addr[account]).Signers
-	for _, n := range g.Rand.Perm(keys) {
+	for _, n := range g.Rand.Perm(Keys) {
 		for _, a := range may {
 			if g.addr[n] == a {
 				return n
@@ -218,30 +234,33 @@ func (g *Generator) wallet(account int) int {
 
 // holder is a key whose account has the permission.
 func (g *Generator) holder(bit uint8) int {
-	for _, n := range g.Rand.Perm(keys) {
+	for _, n := range g.Rand.Perm(Keys) {
 		if g.Market.Account(g.addr[n]).Permissions&bit != 0 {
 			return n
 		}
 	}
-	return g.Rand.IntN(keys)
+	return g.Rand.IntN(Keys)
 }
 
-func (g *Generator) user() int       { return firstUser + g.Rand.IntN(firstSolver-firstUser) }
-func (g *Generator) solver() int     { return firstSolver + g.Rand.IntN(firstWallet-firstSolver) }
-func (g *Generator) any() tx.Address { return g.addr[g.Rand.IntN(keys)] }
+func (g *Generator) user() int       { return FirstUser + g.Rand.IntN(FirstSolver-FirstUser) }
+func (g *Generator) solver() int     { return FirstSolver + g.Rand.IntN(FirstWallet-FirstSolver) }
+func (g *Generator) any() tx.Address { return g.addr[g.Rand.IntN(Keys)] }
 
 // timestamp is about now, and now and then at an edge of the time window.
 func (g *Generator) timestamp() uint64 {
 	now := g.Market.now
-	switch g.Rand.IntN(150) {
+	switch g.Rand.IntN(400) {
 	case 0:
-		return g.about(now + maxSkewMs)
-	case 1:
 		return g.about(now - maxSkewMs)
-	case 2:
+	case 1, 2, 3, 4:
+		return now - g.Rand.Uint64N(maxSkewMs)
+	case 5:
 		return g.edge()
-	case 3, 4:
-		return now - maxSkewMs/2 + g.Rand.Uint64N(maxSkewMs)
+	case 6: // what is ahead stays in a signer's window for days: not often
+		if g.chance(20) {
+			return one(g, g.about(now+maxSkewMs), now+g.Rand.Uint64N(maxSkewMs))
+		}
+		return now + maxSkewMs + 1
 	default:
 		return now - 1_000 + g.Rand.Uint64N(2_000)
 	}
@@ -258,9 +277,13 @@ func (g *Generator) amount() uint64 {
 	}
 }
 
-// hash is one of a few, so that it comes again.
+// hash is now and then one of a few, so that it comes again.
 func (g *Generator) hash() tx.Hash {
-	return sha256.Sum256(binary.BigEndian.AppendUint64(nil, g.Rand.Uint64N(5_000)))
+	n := g.Rand.Uint64()
+	if g.chance(5) {
+		n %= 100
+	}
+	return sha256.Sum256(binary.BigEndian.AppendUint64(nil, n))
 }
 
 // payload fills t and returns who would send that.
@@ -273,7 +296,7 @@ func (g *Generator) payload(t *tx.Transaction) (sender int) {
 		expiry := one(g, 0, now-1, now, now+1, now+5_000, now+g.Rand.Uint64N(60_000), g.edge())
 		t.NominateApiWallet = tx.NominateApiWallet{Wallet: g.any(), Expiry: expiry}
 		if g.chance(2) {
-			t.NominateApiWallet.Wallet = g.addr[firstWallet+g.Rand.IntN(adminKey-firstWallet)]
+			t.NominateApiWallet.Wallet = g.addr[FirstWallet+g.Rand.IntN(AdminKey-FirstWallet)]
 		}
 	case tx.KindRevokeApiWallet:
 		t.RevokeApiWallet = tx.RevokeApiWallet{Wallet: g.any()}
@@ -296,7 +319,7 @@ func (g *Generator) payload(t *tx.Transaction) (sender int) {
 		t.Admin = g.action()
 		return g.holder(tx.PermAdmin)
 	}
-	return g.Rand.IntN(firstWallet)
+	return g.Rand.IntN(FirstWallet)
 }
 
 func (g *Generator) withdrawal() uint64 {
@@ -317,13 +340,23 @@ func (g *Generator) thesis(oldest bool) uint64 {
 	return one(g, 0, 1, n, n+1, n/2, n-min(n, g.Rand.Uint64N(30)), g.edge())
 }
 
+// unstarted is the id of a thesis that may still be cancelled, if there is one.
+func (g *Generator) unstarted() uint64 {
+	for _, t := range g.Market.open {
+		if g.Market.now < t.Quote.Start && !g.chance(3) {
+			return t.ID
+		}
+	}
+	return g.thesis(false)
+}
+
 // submit makes a quote that its user has signed, or almost, and returns the
 // solver.
 func (g *Generator) submit(s *tx.RfqSubmit) (sender int) {
 	user, solver := g.user(), g.solver()
-	if len(g.quotes) > 0 && g.chance(40) {
+	if len(g.quotes) > 0 && g.chance(25) {
 		*s = one(g, g.quotes...)
-		for n, a := range g.addr {
+		for n, a := range g.addr[:Keys] {
 			if a == s.Quote.Solver {
 				return n
 			}
@@ -338,14 +371,13 @@ func (g *Generator) submit(s *tx.RfqSubmit) (sender int) {
 		signer = g.wallet(user)
 	}
 	if g.chance(40) {
-		signer = g.Rand.IntN(keys)
+		signer = g.Rand.IntN(Keys)
 	}
-	digest := g.hasher.QuoteDigest(traffic.Keccak{Crypto: g.Scheme}, &s.Quote)
-	s.UserSignature = g.Scheme.Sign(signer, &digest)
+	s.UserSignature = g.Accept(signer, &s.Quote)
 	if g.chance(60) {
 		s.UserSignature[g.Rand.IntN(65)] ^= 1 << g.Rand.IntN(8)
 	}
-	if g.quotes = append(g.quotes, *s); len(g.quotes) > 100 {
+	if g.quotes = append(g.quotes, *s); len(g.quotes) > 12 {
 		g.quotes = g.quotes[1:]
 	}
 	return solver
@@ -457,23 +489,29 @@ func (g *Generator) claim(t *Thesis, breach Price) (timestamp, price uint64) {
 }
 
 func (g *Generator) action() (a tx.AdminAction) {
-	a.Kind = one(g, tx.GrantPermissions, tx.RevokePermissions, tx.PauseSystem, tx.PauseMarket, tx.AddMarket, tx.SetMarketLimits, tx.BlacklistAdd)
+	a.Kind = one(g, tx.CancelThesis, tx.CancelThesis, tx.GrantPermissions, tx.RevokePermissions, tx.PauseSystem, tx.PauseMarket, tx.AddMarket, tx.SetMarketLimits, tx.BlacklistAdd)
 	switch a.Kind {
+	case tx.CancelThesis:
+		a.ThesisID = g.unstarted()
 	case tx.GrantPermissions, tx.RevokePermissions:
 		a.Account, a.Permissions = g.any(), uint8(g.Rand.IntN(10))
 	case tx.PauseSystem:
-		if !g.chance(6) { // most of the rest fails while it lasts
+		if g.Market.paused || !g.chance(4) { // nearly everything fails while it lasts
 			a.Kind = tx.UnpauseSystem
 		}
 	case tx.BlacklistAdd:
 		a.Account = g.any()
-		if !g.chance(6) {
-			a.Kind = tx.BlacklistRemove
+		for n := range g.addr { // never many at a time
+			if g.Market.Account(g.addr[n]).Blacklisted {
+				a.Kind, a.Account = tx.BlacklistRemove, g.addr[n]
+			}
 		}
 	case tx.PauseMarket:
 		a.Base, a.Quote = g.token(), g.token()
-		if !g.chance(6) {
-			a.Kind = tx.UnpauseMarket
+		for _, x := range g.Market.markets { // never several at a time
+			if x.paused {
+				a.Kind, a.Base, a.Quote = tx.UnpauseMarket, x.base, x.quote
+			}
 		}
 	case tx.SetMarketLimits:
 		a.Base, a.Quote = g.token(), g.token()

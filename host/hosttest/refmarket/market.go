@@ -46,6 +46,7 @@ type Market struct {
 	theses      []*Thesis
 	quotes      map[tx.Hash]bool
 	open        []*Thesis // those of theses that are not final
+	executed    map[tx.Hash]bool
 
 	genesis, deposited, processed uint64
 }
@@ -80,7 +81,7 @@ type market struct {
 // New begins a chain: p is what g.Params decodes to.
 func New(g *chain.Genesis, p *params.Params) *Market {
 	m := &Market{challengeMs: p.ChallengeWindowMs, maxStaleMs: g.MaxStaleMs, settlerEnabled: g.SettlerEnabled,
-		accounts: map[tx.Address]*account{}, deposits: map[tx.Hash]bool{}, quotes: map[tx.Hash]bool{}}
+		accounts: map[tx.Address]*account{}, deposits: map[tx.Hash]bool{}, quotes: map[tx.Hash]bool{}, executed: map[tx.Hash]bool{}}
 	for _, a := range p.Accounts {
 		m.account(a.Address).balance = a.Balance
 		m.account(a.Address).permissions = a.Permissions
@@ -197,6 +198,10 @@ func (m *Market) Apply(in Input) (r Result) {
 	}()
 	signer := m.admit(&in)
 	r.Refused = false
+	if m.executed[in.ID] {
+		panic(fmt.Sprintf("transaction %x is executed a second time", in.ID))
+	}
+	m.executed[in.ID] = true
 	m.rights(&in.Tx, signer != in.Tx.From)
 	r.Events = m.payload(&in)
 	return r
@@ -208,7 +213,8 @@ func (m *Market) rights(t *tx.Transaction, byWallet bool) {
 	need := map[tx.Kind]uint8{tx.KindDeposit: tx.PermRelayer, tx.KindProcessWithdrawal: tx.PermRelayer,
 		tx.KindSystemSettle: tx.PermSettler, tx.KindAdmin: tx.PermAdmin}[t.Kind]
 	failIf(m.account(t.From).permissions&need != need, "Unauthorized")
-	failIf(m.paused && t.Kind != tx.KindAdmin && t.Kind != tx.KindRevokeApiWallet, "SystemPaused")
+	settles := t.Kind == tx.KindSystemSettle || t.Kind == tx.KindRfqSettle
+	failIf(m.paused && t.Kind != tx.KindAdmin && t.Kind != tx.KindRevokeApiWallet && !settles, "SystemPaused")
 }
 
 func (m *Market) payload(in *Input) []string {
@@ -287,6 +293,40 @@ func (m *Market) Addresses() (all []tx.Address) {
 
 // Theses are all theses ever, in the order of their ids from 1.
 func (m *Market) Theses() []*Thesis { return m.theses }
+
+// Open are the theses that are not final, in the order of their ids.
+func (m *Market) Open() []*Thesis { return m.open }
+
+// OpenOf are the ids of the named market's open theses, by when they are due.
+func (m *Market) OpenOf(name string) (ids []uint64) {
+	open := slices.DeleteFunc(slices.Clone(m.open), func(t *Thesis) bool { return t.market.name != name })
+	slices.SortStableFunc(open, func(a, b *Thesis) int { return compare(m.Due(a), m.Due(b)) })
+	for _, t := range open {
+		ids = append(ids, t.ID)
+	}
+	return ids
+}
+
+// MarketView is a market as anybody may see it.
+type MarketView struct {
+	Name         string
+	Paused       bool
+	Limits       tx.Limits
+	OpenInterest uint64
+	OpenTheses   uint64
+}
+
+// MarketAt returns the i-th market.
+func (m *Market) MarketAt(i int) MarketView {
+	x := m.markets[i]
+	v := MarketView{Name: x.name, Paused: x.paused, Limits: x.limits, OpenInterest: x.openPayouts}
+	for _, t := range m.open {
+		if t.market == x {
+			v.OpenTheses++
+		}
+	}
+	return v
+}
 
 // Totals is where all the money is.
 type Totals struct {

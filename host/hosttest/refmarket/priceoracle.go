@@ -1,6 +1,10 @@
 package refmarket
 
-import "github.com/kaizenchain/kaizen/stf-modules/rfq/tx"
+import (
+	"sort"
+
+	"github.com/kaizenchain/kaizen/stf-modules/rfq/tx"
+)
 
 // PriceOracle is a second reading of theses: who wins each of a list of quotes,
 // from the quotes and the prices of their market, in order, and nothing else. It
@@ -14,11 +18,9 @@ type PriceOracle struct {
 func (o *PriceOracle) Winner(q *tx.Quote) byte {
 	quiet := int64(q.Start) // since when nothing has been seen
 	blind := false
-	for _, p := range o.Prices {
+	first := sort.Search(len(o.Prices), func(i int) bool { return o.Prices[i].Timestamp >= q.Start })
+	for _, p := range o.Prices[first:] {
 		at := int64(p.Timestamp)
-		if at < int64(q.Start) {
-			continue
-		}
 		if at > int64(q.End) {
 			break
 		}

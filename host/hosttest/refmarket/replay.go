@@ -51,9 +51,13 @@ func (m *Market) admit(in *Input) (signer tx.Address) {
 	failIf(!in.WellFormed, "MalformedTransaction")
 	at := in.Tx.Timestamp
 	failIf(at > m.now && at-m.now > maxSkewMs || at < m.now && m.now-at > maxSkewMs, "InvalidTimestamp")
-	failIf(!in.SignerOK, "InvalidSignature")
+	unsigned := "InvalidSignature"
+	if in.Tx.Kind == tx.KindRfqSubmit && in.Tx.From == in.Tx.RfqSubmit.Quote.Solver {
+		unsigned = "InvalidSolverSignature"
+	}
+	failIf(!in.SignerOK, unsigned)
 	own, others := m.windows(in.Tx.From, in.Signer)
-	failIf(own == nil, "InvalidSignature")
+	failIf(own == nil, unsigned)
 	all := append(others, own)
 	for _, w := range all {
 		failIf(slices.Contains(w.seen, seen{at, in.ID}), "DuplicateTransaction")

@@ -1,6 +1,7 @@
 package refmarket
 
 import (
+	"fmt"
 	"math/bits"
 	"slices"
 
@@ -27,9 +28,30 @@ type Thesis struct {
 	Outcome   Outcome
 	CreatedAt uint64
 	SettledAt uint64
+	SettledBy tx.Address
 	Breach    Price // of SolverWins
 
 	market *market
+}
+
+// Same reports whether two readings of a thesis agree.
+func (t *Thesis) Same(o *Thesis) bool {
+	a, b := *t, *o
+	a.market, b.market = nil, nil
+	return a == b
+}
+
+// EventThesis is the id of the thesis that the events are about, 0 for none.
+func EventThesis(events []string) (id uint64) {
+	for _, e := range events {
+		if _, err := fmt.Sscanf(e, "thesis_created thesis_id=%d", &id); err == nil {
+			return id
+		}
+		if _, err := fmt.Sscanf(e, "thesis_settled thesis_id=%d", &id); err == nil {
+			return id
+		}
+	}
+	return 0
 }
 
 // Times of a thesis, ms.
@@ -175,7 +197,7 @@ func (m *Market) rfqSettle(from tx.Address, id uint64) []string {
 // cancel takes a thesis back before it has begun.
 func (m *Market) cancel(from tx.Address, id uint64) []string {
 	t := m.unsettled(id)
-	failIf(m.now >= t.Quote.Start, "ThesisNotActive")
+	failIf(m.now >= t.Quote.Start, "ThesisStarted")
 	return m.finish(t, Cancelled, Price{}, from)
 }
 
@@ -194,7 +216,7 @@ func (m *Market) finish(t *Thesis, o Outcome, breach Price, by tx.Address) []str
 	user.locked, user.balance = user.locked-q.BetAmount, user.balance+toUser
 	solver.locked, solver.balance = solver.locked-stake, solver.balance+toSolver
 	t.market.openPayouts -= q.Payout
-	t.Outcome, t.Breach, t.SettledAt = o, breach, m.now
+	t.Outcome, t.Breach, t.SettledAt, t.SettledBy = o, breach, m.now, by
 	m.open = slices.DeleteFunc(m.open, func(x *Thesis) bool { return x == t })
 	return []string{event("thesis_settled", "thesis_id", t.ID, "outcome", o, "user", q.User, "solver", q.Solver, "payout", q.Payout,
 		"user_received", toUser, "solver_received", toSolver, "breach_timestamp", breach.Timestamp, "breach_price", breach.Price, "settled_by", by)}
