@@ -22,7 +22,15 @@ func newAdmin(std cli.IO) *cobra.Command {
 		newMarketLimits(std, "add-market PAIR", "Open a market", tx.AddMarket),
 		newMarketLimits(std, "set-market-limits PAIR", "Change what a market allows new theses", tx.SetMarketLimits),
 		newOnAccount(std, "blacklist ADDRESS", "Let an account move no money and open no thesis", tx.BlacklistAdd),
-		newOnAccount(std, "unblacklist ADDRESS", "End that", tx.BlacklistRemove))
+		newOnAccount(std, "unblacklist ADDRESS", "End that", tx.BlacklistRemove),
+		newCancel(std))
+}
+
+func newCancel(std cli.IO) *cobra.Command {
+	return newOrder(std, "cancel ID", "Cancel a thesis that has not begun; both sides get their money back", func(args []string) (*tx.Transaction, error) {
+		id, err := parseID(args[0])
+		return adminTx(tx.AdminAction{Kind: tx.CancelThesis, ThesisID: id}), err
+	}, "ID").cmd
 }
 
 func adminTx(a tx.AdminAction) *tx.Transaction {

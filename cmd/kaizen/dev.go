@@ -19,8 +19,11 @@ import (
 	"github.com/kaizenchain/kaizen/stf-modules/rfq/tx"
 )
 
-// defaultTPS is the traffic of a development chain.
-const defaultTPS = 200
+// The traffic of a development chain, per second.
+const (
+	defaultTPS    = 200
+	defaultTheses = 5
+)
 
 // How often the status line changes: on a terminal, in a log of a run that is
 // short, in a log of one that is not.
@@ -38,6 +41,7 @@ type devOptions struct {
 	dataDir   string
 	freePorts bool
 	tps       int
+	theses    int
 	source    sourceOptions
 	stf       node.STFConfig
 	log       node.LogConfig
@@ -48,10 +52,11 @@ func newDev(std cli.IO) *cobra.Command {
 	o := &devOptions{}
 	c := &cobra.Command{
 		Use:   "dev",
-		Short: "Run a whole chain in this process: price service, write node, read node, traffic",
+		Short: "Run a whole chain in this process: price service, write node, read node, solver, settler, traffic",
 		Long: "Run a whole development chain in this process, over real loopback sockets: price service, write node,\n" +
-			"read node, and signed transfers among accounts 4 to 7. It runs until Ctrl-C or for --duration, and exits 0\n" +
-			"exactly if the read node verified every sealed block, else 3.\n" +
+			"read node, a solver (account 4) with users who bet against it (5 to 7), the settler (9), and signed transfers\n" +
+			"among accounts 4 to 7. It runs until Ctrl-C or for --duration, and exits 0 exactly if the read node verified\n" +
+			"every sealed block and no value was created or lost, else 3.\n" +
 			"Without --data-dir the chain is in a temporary directory that is removed at the end.\n" +
 			"JSON: one object {accounts, services, …} at the start and one {height, verified, …} at the end.",
 		Example: "  kaizen dev\n  kaizen dev --duration 20s --oracle-file trades.csv\n  kaizen dev --data-dir chain --tps 0",
@@ -68,6 +73,7 @@ func newDev(std cli.IO) *cobra.Command {
 	f.StringVar(&o.dataDir, "data-dir", "", "keep the chain in `directory`/write and /read, and go on with one that is there")
 	f.BoolVar(&o.freePorts, "free-ports", false, "listen on any free ports instead of 8545, 9000, 8550, 8547 and 9001")
 	f.IntVar(&o.tps, "tps", defaultTPS, "transfers per second that the chain sends itself; 0 for none")
+	f.IntVar(&o.theses, "theses-per-second", defaultTheses, "bets per second that users make with the solver; 0 for none")
 	f.StringVar(&o.source.file, "oracle-file", "", "replay the BTC/USDT trades in this `file`, lines unix_seconds,price,amount,side")
 	f.Uint64Var(&o.source.speed, "oracle-speed", 1, "replay --oracle-file so many times faster than it happened")
 	f.Uint64Var(&o.source.seed, "oracle-seed", 1, "seed of the random walk that gives the other prices")
@@ -88,6 +94,8 @@ func (o *devOptions) finalize(c *cobra.Command) error {
 		return cli.Usagef("--duration is %s, want more than 0", o.duration)
 	case o.tps < 0 || o.tps > devnet.MaxTPS:
 		return cli.Usagef("--tps is %d, want 0 to %d", o.tps, devnet.MaxTPS)
+	case o.theses < 0 || o.theses > devnet.MaxThesesPerSecond:
+		return cli.Usagef("--theses-per-second is %d, want 0 to %d", o.theses, devnet.MaxThesesPerSecond)
 	case o.stf.Engine != "compiler" && o.stf.Engine != "interpreter":
 		return cli.Usagef("--engine is %q, want compiler or interpreter", o.stf.Engine)
 	case o.source.file == "" && c.Flags().Changed("oracle-speed"):
@@ -116,7 +124,7 @@ func runDev(ctx context.Context, o *devOptions, std cli.IO) (err error) {
 	o.stf.CacheDir = cache
 	screen := newLive(std.Err, o.duration)
 	log := cli.NewLogger(screen, o.log)
-	n, err := devnet.Start(ctx, devnet.Options{Dir: dir, FreePorts: o.freePorts, Source: source, TPS: o.tps, STF: o.stf, Log: log})
+	n, err := devnet.Start(ctx, devnet.Options{Dir: dir, FreePorts: o.freePorts, Source: source, TPS: o.tps, ThesesPerSecond: o.theses, STF: o.stf, Log: log})
 	if err != nil {
 		return explainDev(err, dir)
 	}
@@ -153,6 +161,7 @@ type devStart struct {
 	Height      uint64          `json:"height"`
 	Prices      string          `json:"prices"`
 	Traffic     int             `json:"traffic_tps"`
+	Theses      int             `json:"theses_per_second"`
 }
 
 type devAccount struct {
@@ -169,6 +178,7 @@ func printDev(n *devnet.Net, o *devOptions, prices string, std cli.IO) error {
 		v.Traffic = o.tps
 	}
 	if n.Market() {
+		v.Theses = o.theses
 		accounts, err := devnet.Accounts()
 		if err != nil {
 			return err
@@ -205,6 +215,9 @@ func printDevStart(t *cli.Table, v *devStart, n *devnet.Net, o *devOptions) {
 	t.Row("price service", v.Services.Oracle+"/prices", v.Prices)
 	t.Row("read node RPC", v.Services.ReadRPC)
 	t.Row("read node sync", v.Services.ReadSync)
+	if v.Services.Solver != "" {
+		t.Row("solver", v.Services.Solver)
+	}
 	t.Line("")
 	t.Row("chain id", v.ChainID)
 	t.Row("genesis", v.GenesisHash)
@@ -219,6 +232,9 @@ func printDevStart(t *cli.Table, v *devStart, n *devnet.Net, o *devOptions) {
 		t.Row("traffic", "none")
 	default:
 		t.Row("traffic", fmt.Sprintf("none: it knows the market, and this is %s", v.Module))
+	}
+	if v.Theses > 0 {
+		t.Row("bets", fmt.Sprintf("%d a second, by accounts 5 to 7 with account 4; account 9 settles", v.Theses))
 	}
 	t.Line("")
 }
@@ -274,9 +290,22 @@ func printReport(t *cli.Table, r *devnet.Report, err error) {
 	if r.Traffic != nil {
 		t.Row("traffic", trafficText(r.Traffic))
 	}
+	if r.Bets != nil {
+		t.Row("bets", betsText(r.Bets))
+	}
+	if r.Theses != nil {
+		t.Row("theses", fmt.Sprintf("%d opened, %d won by users, %d by the solver, %d void, %d cancelled; %d are open", r.Theses.Opened, r.Theses.UserWins,
+			r.Theses.SolverWins, r.Theses.Void, r.Theses.Cancelled, r.Open))
+	}
+	if r.Value != nil {
+		t.Row("value", valueText(r.Value))
+	}
 	t.Row("verified", fmt.Sprintf("up to block %d by the read node", r.Verified))
 	verdict := "every sealed block was verified"
-	if errors.Is(err, node.ErrVerification) || r.Verified < r.Height {
+	switch {
+	case errors.Is(err, devnet.ErrValue):
+		verdict = "FAILED: value was created or lost"
+	case errors.Is(err, node.ErrVerification) || r.Verified < r.Height:
 		verdict = "FAILED: not every sealed block was verified"
 	}
 	t.Row("verdict", verdict)
@@ -289,6 +318,26 @@ func trafficText(t *devnet.Traffic) string {
 	}
 	if t.Trouble != "" {
 		text += "; last: " + t.Trouble
+	}
+	return text
+}
+
+func betsText(b *devnet.Bets) string {
+	text := fmt.Sprintf("%d asked, %d accepted, %d declined", b.Asked, b.Accepted, b.Declined)
+	if b.Lost > 0 {
+		text += fmt.Sprintf(", %d without an answer", b.Lost)
+	}
+	if b.Trouble != "" {
+		text += "; last: " + b.Trouble
+	}
+	return text
+}
+
+func valueText(v *devnet.Value) string {
+	total, ok := v.Total()
+	text := fmt.Sprintf("%s USDC: balances %s, escrow %s, withdrawals pending %s", cli.FormatAmount(total), money(v.Balances), money(v.Escrow), money(v.Pending))
+	if !ok {
+		text += "; THAT IS NOT WHAT CAME IN LESS WHAT WENT OUT"
 	}
 	return text
 }

@@ -90,6 +90,12 @@ func (l *live) text(s devnet.Snapshot) string {
 	default:
 		line += fmt.Sprintf("  %s %s", s.Pair, cli.FormatAmount(s.Price))
 	}
+	if m := s.Market; m != nil {
+		line += fmt.Sprintf("  theses %d open, %d user, %d solver, %d void  value %s", m.Open, m.Theses.UserWins, m.Theses.SolverWins, m.Theses.Void, cli.FormatAmount(m.Total))
+		if !m.Conserved {
+			line += " NOT CONSERVED"
+		}
+	}
 	if bad := s.Traffic.Failed + s.Traffic.Refused + s.Traffic.Lost; bad > 0 {
 		line += fmt.Sprintf("  %d not ok", bad)
 	}

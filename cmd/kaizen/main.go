@@ -19,9 +19,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kaizenchain/kaizen/cmd/internal/cli"
+	"github.com/kaizenchain/kaizen/host/node"
 )
 
 func main() {
+	node.TuneMemory()
 	os.Exit(Main(os.Args[1:], cli.IO{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}))
 }
 
@@ -49,7 +51,7 @@ func newRoot(std cli.IO) *cobra.Command {
 		id    string
 		verbs []*cobra.Command
 	}{
-		{"run", []*cobra.Command{newDev(std), newInit(std), newSequence(std), newFollow(std), newOracle(std)}},
+		{"run", []*cobra.Command{newDev(std), newInit(std), newSequence(std), newFollow(std), newOracle(std), newSolver(std)}},
 		{"use", []*cobra.Command{newTx(std), newQuery(std), newStatus(std)}},
 		{"check", []*cobra.Command{newVerify(std), newReplay(std), newInspect(std)}},
 		{"manage", []*cobra.Command{newKey(std), newConfig(std), newVersion(std)}},

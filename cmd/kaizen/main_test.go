@@ -44,7 +44,7 @@ func TestScripts(t *testing.T) {
 			return os.WriteFile(filepath.Join(env.WorkDir, "counter.wasm"), counter, 0o600)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"code": runCode, "start": runStart, "end": runEnd, "until": runUntil, "capture": runCapture, "flip": runFlip, "occupy": runOccupy,
+			"code": runCode, "start": runStart, "end": runEnd, "until": runUntil, "capture": runCapture, "flip": runFlip, "occupy": runOccupy, "replace": runReplace,
 		},
 	})
 }
@@ -183,6 +183,16 @@ func runFlip(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	b[n] ^= 1
 	check(ts, os.WriteFile(name, b, 0o600))
+}
+
+// replace FILE OLD NEW: put NEW where OLD was, which must be there.
+func runReplace(ts *testscript.TestScript, _ bool, args []string) {
+	old := ts.ReadFile(args[0])
+	text := strings.ReplaceAll(old, args[1], args[2])
+	if text == old {
+		ts.Fatalf("%s has no %q", args[0], args[1])
+	}
+	check(ts, os.WriteFile(ts.MkAbs(args[0]), []byte(text), 0o600))
 }
 
 // occupy NAME: listen on a port until the script ends; its address is $NAME.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -21,9 +22,9 @@ import (
 )
 
 func newQuery(std cli.IO) *cobra.Command {
-	return cli.Group("query", "Ask a node about accounts, blocks, transactions, prices and proofs",
-		newQueryAccount(std), newQueryBlock(std), newQueryHeader(std), newQueryTx(std), newQueryReceipt(std),
-		newQueryPrices(std), newQueryMarkets(std), newQueryProof(std), newQueryCall(std))
+	return cli.Group("query", "Ask a node about accounts, bets, blocks, transactions, prices and proofs",
+		newQueryAccount(std), newQueryThesis(std), newQueryTheses(std), newQueryMarkets(std), newQueryPrices(std), newQueryHistory(std), newQueryPermissions(std),
+		newQueryBlock(std), newQueryHeader(std), newQueryTx(std), newQueryReceipt(std), newQueryProof(std), newQueryCall(std))
 }
 
 // question is what every query verb has.
@@ -304,14 +305,9 @@ func printPrices(t *cli.Table, o *api.OracleSnapshot) {
 		return
 	}
 	t.Row("oracle", fmt.Sprintf("%s, %s", moment(o.Timestamp), freshness))
-	pairs := make([]string, 0, len(o.Prices))
-	for pair := range o.Prices {
-		pairs = append(pairs, pair)
-	}
-	slices.Sort(pairs)
-	for _, pair := range pairs {
+	for _, pair := range slices.Sorted(maps.Keys(o.Prices)) {
 		p := o.Prices[pair]
-		t.Row(pair, fmt.Sprintf("%s at %s", cli.FormatAmount(uint64(p.Price)), moment(p.Timestamp)))
+		t.Row(pair, fmt.Sprintf("%s at %s", money(p.Price), moment(p.Timestamp)))
 	}
 }
 
@@ -327,31 +323,21 @@ func newQueryMarkets(std cli.IO) *cobra.Command {
 	return q.cmd
 }
 
-// market is what the table shows of one market; the rest is in the JSON.
-type market struct {
-	Name            string     `json:"name"`
-	MinBet          api.Amount `json:"min_bet"`
-	MaxBet          api.Amount `json:"max_bet"`
-	MaxOpenInterest api.Amount `json:"max_open_interest"`
-	OpenInterest    api.Amount `json:"open_interest"`
-	Paused          bool       `json:"paused"`
-}
-
 func printMarkets(t *cli.Table, raw *json.RawMessage) {
 	var v struct {
-		Markets []market `json:"markets"`
+		Markets []marketInfo `json:"markets"`
 	}
 	if err := json.Unmarshal(*raw, &v); err != nil {
 		t.Line("%s", *raw) // another module's answer: shown as it is
 		return
 	}
-	t.Row("MARKET", "MIN BET", "MAX BET", "OPEN INTEREST", "OF", "STATE")
+	t.Row("MARKET", "MIN BET", "MAX BET", "OPEN THESES", "OPEN INTEREST", "OF", "STATE")
 	for _, m := range v.Markets {
 		state := "open"
 		if m.Paused {
 			state = "paused"
 		}
-		t.Row(m.Name, cli.FormatAmount(uint64(m.MinBet)), cli.FormatAmount(uint64(m.MaxBet)), cli.FormatAmount(uint64(m.OpenInterest)), cli.FormatAmount(uint64(m.MaxOpenInterest)), state)
+		t.Row(m.Name, money(m.MinBet), money(m.MaxBet), m.OpenTheses, money(m.OpenInterest), money(m.MaxOpenInterest), state)
 	}
 }
 

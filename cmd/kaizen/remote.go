@@ -68,10 +68,22 @@ func (r *remote) advise(err error) error {
 
 // moduleAdvice is what to do about the market's refusals and failures, by name.
 var moduleAdvice = map[string]string{
-	"InvalidTimestamp":     "compare this machine's clock with the node's: a transaction is dated by its signer",
-	"DuplicateTransaction": "it has been executed already; 'kaizen query receipt HASH' shows what came of it",
-	"Unauthorized":         "the signing account lacks the permission; 'kaizen query account ADDRESS' shows what it has",
-	"InvalidSignature":     "the key is neither the account's nor one of its API wallets",
-	"InsufficientBalance":  "'kaizen query account ADDRESS' shows the balance",
-	"SystemPaused":         "an admin must unpause the system first: 'kaizen tx admin unpause'",
+	"InvalidTimestamp":       "compare this machine's clock with the node's: a transaction is dated by its signer",
+	"DuplicateTransaction":   "it has been executed already; 'kaizen query receipt HASH' shows what came of it",
+	"Unauthorized":           "the signing account lacks the permission; 'kaizen query account ADDRESS' shows what it has",
+	"InvalidSignature":       "the key is neither the account's nor one of its API wallets",
+	"InsufficientBalance":    "'kaizen query account ADDRESS' shows the balance",
+	"ThesisNotFound":         "'kaizen query theses --state any' lists those that there are",
+	"ThesisNotActive":        "'kaizen query thesis ID' shows what became of it",
+	"ChallengeWindowNotOver": "'kaizen query thesis ID' shows until when its challenge window lasts; without --claim there is another minute to wait",
+	"QuoteDeadlineExpired":   "ask the solver for a new quote",
+	"QuoteAlreadyUsed":       "a quote opens one thesis: ask the solver for a new one",
+	"InvalidUserSignature":   "the quote must be signed by its user, or one of their API wallets, exactly as it is: 'kaizen tx rfq sign'",
+	"OracleStale":            "'kaizen query prices' shows when the chain had its last price",
+	"MarketPaused":           "an admin must unpause the market first: 'kaizen tx admin unpause-market PAIR'",
+	"InvalidOraclePair":      "'kaizen query markets' shows the chain's markets",
+	"BetAmountOutOfRange":    "'kaizen query markets' shows what a market takes",
+	"MarketOiExceeded":       "'kaizen query markets' shows how much is open; it falls as theses are settled",
+	"SettlerDisabled":        "anybody may settle without --claim a minute after the challenge window",
+	"SystemPaused":           "an admin must unpause the system first: 'kaizen tx admin unpause'",
 }

@@ -22,7 +22,7 @@ import (
 
 func newTx(std cli.IO) *cobra.Command {
 	return cli.Group("tx", "Sign a transaction and send it",
-		newTransfer(std), newNominate(std), newRevoke(std), newDeposit(std), newWithdraw(std), newProcessWithdrawal(std), newAdmin(std), newSend(std))
+		newTransfer(std), newNominate(std), newRevoke(std), newDeposit(std), newWithdraw(std), newProcessWithdrawal(std), newRfq(std), newAdmin(std), newSend(std))
 }
 
 // order is a verb that sends one transaction.

@@ -17,6 +17,8 @@ var formatDocs = map[string]string{
 	"host/state/proof": "host/state",
 	"host/store":       "host/store",
 	"host/wire":        "host/wire",
+	"host/settle":      "host/relay",
+	"host/relay":       "host/relay",
 	"snapshot":         "snapshot",
 	"stf-modules/abi":  "stf-modules",
 }

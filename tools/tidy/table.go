@@ -46,7 +46,7 @@ const (
 )
 
 // testLibs are the outside libraries that only tests use.
-const testLibs = "github.com/rogpeppe/go-internal github.com/ethereum/go-ethereum golang.org/x/sync"
+const testLibs = "github.com/rogpeppe/go-internal github.com/coder/websocket github.com/ethereum/go-ethereum golang.org/x/sync"
 
 // table is the house: every package, what it is, and the arrows that leave it.
 // Arrows point down. A pure package never imports an adapter; adapters never
@@ -59,13 +59,16 @@ var table = map[string]row{
 	"host/chain":     {kind: pure, ours: "stf-modules/abi host/invariant"},
 
 	// The cores.
-	"host/state": {kind: pure, ours: "host/chain host/invariant host/state/proof",
+	"host/state": {kind: pure, ours: "host/chain host/invariant host/state/proof host/state/internal/lanes",
 		std: "sync/atomic hash/maphash"}, // maphash: the order of an index in memory, which no result shows
-	"host/state/proof": {kind: pure, ours: "host/chain host/invariant"},
-	"host/stf":         {kind: pure, ours: "host/state host/chain host/invariant stf-modules/abi"},
-	"host/sequencer":   {kind: pure, ours: "host/stf host/state host/chain host/invariant stf-modules/abi"},
-	"host/follow":      {kind: pure, ours: "host/stf host/chain host/invariant stf-modules/abi"},
-	"host/settle":      {kind: pure, ours: "host/chain host/invariant stf-modules/abi"},
+	"host/state/proof":          {kind: pure, ours: "host/chain host/invariant"},
+	"host/state/internal/lanes": {kind: pure, libs: "golang.org/x/sys"}, // x/sys/cpu: which of two ways to the same hash this processor has
+	"host/stf":                  {kind: pure, ours: "host/state host/chain host/invariant stf-modules/abi"},
+	"host/sequencer":            {kind: pure, ours: "host/stf host/state host/chain host/invariant stf-modules/abi"},
+	"host/follow":               {kind: pure, ours: "host/stf host/chain host/invariant stf-modules/abi"},
+	"host/quote": {kind: pure, ours: "host/chain host/invariant stf-modules/abi stf-modules/rfq/tx",
+		std: "math/big"}, // a price needs products of more than 128 bits
+	"host/settle": {kind: pure, ours: "host/chain host/invariant stf-modules/abi"},
 
 	// The adapters, with the one outside library that each of them owns.
 	"host/native":         {kind: adapter, ours: "host/stf host/state host/chain host/invariant stf-modules/abi stf-modules/sdk"},
@@ -77,19 +80,21 @@ var table = map[string]row{
 	"host/rpc":            {kind: adapter, ours: "host/rpc/api host/rpc/internal/* " + rpcOurs, libs: "github.com/coder/websocket github.com/prometheus/client_golang"},
 	"host/rpc/api":        {kind: adapter, ours: "host/rpc/internal/* " + rpcOurs},
 	"host/rpc/internal/*": {kind: adapter},
-	"host/rpc/market":     {kind: adapter, ours: "host/rpc host/rpc/api stf-modules/rfq " + rpcOurs}, // the market's answers; rpc itself knows no module
+	"host/rpc/market":     {kind: adapter, ours: "host/rpc host/rpc/api stf-modules/rfq " + rpcOurs},          // the market's answers; rpc itself knows no module
+	"host/rpc/metrics":    {kind: adapter, ours: "host/rpc/api", libs: "github.com/prometheus/client_golang"}, // the port of a process that is no node
 	"host/rpc/client":     {kind: adapter, ours: "host/rpc/api host/rpc/internal/* " + rpcOurs, libs: "github.com/coder/websocket"},
 	"host/secp":           {kind: adapter, ours: "host/chain host/stf", libs: "github.com/ethereum/go-ethereum/crypto"},
 	"host/keys":           {kind: adapter, ours: "host/secp host/chain", libs: "github.com/ethereum/go-ethereum/accounts/keystore golang.org/x/crypto"},
 	"snapshot":            {kind: adapter, ours: "host/chain host/state host/store/vfs host/invariant stf-modules/abi", libs: "github.com/klauspost/compress"}, // vfs: the same faults are injected into both
 
 	// The loops.
-	"host/node":  {kind: loop, ours: belowNode, libs: "golang.org/x/sys"}, // x/sys: how full the disk is
-	"host/relay": {kind: loop, ours: "host/settle host/wire host/rpc/api host/rpc/client host/secp host/keys host/chain host/invariant stf-modules/abi stf-modules/rfq/..."},
+	"host/node":   {kind: loop, ours: belowNode, libs: "golang.org/x/sys"}, // x/sys: how full the disk is
+	"host/relay":  {kind: loop, ours: "host/settle host/follow host/wire host/rpc/api host/rpc/client host/rpc/metrics host/secp host/keys host/chain host/invariant stf-modules/abi stf-modules/rfq/..."},
+	"host/solver": {kind: loop, ours: "host/quote host/rpc/api host/rpc/client host/secp host/chain host/invariant stf-modules/abi stf-modules/rfq/..."},
 
 	// The commands.
-	"cmd/*":          {kind: command, ours: "cmd/internal/* host/node host/relay " + belowNode, libs: "github.com/spf13/cobra github.com/spf13/pflag"},
-	"cmd/internal/*": {kind: command, ours: "cmd/internal/* host/node host/relay " + belowNode},
+	"cmd/*":          {kind: command, ours: "cmd/internal/* host/node host/relay host/solver host/quote " + belowNode, libs: "github.com/spf13/cobra github.com/spf13/pflag"},
+	"cmd/internal/*": {kind: command, ours: "cmd/internal/* host/node host/relay host/solver host/quote " + belowNode},
 	"cmd/internal/cli": {kind: command, ours: "host/node host/relay host/chain host/keys host/secp host/rpc/api host/rpc/client",
 		libs: "github.com/spf13/cobra github.com/spf13/pflag github.com/spf13/viper github.com/schollz/progressbar golang.org/x/term"},
 

@@ -15,8 +15,9 @@ type IO struct {
 	Out, Err io.Writer
 }
 
-// Execute runs one command line and returns the exit code. A first word that is
-// no verb of root and names an executable <program>-<word> on PATH is a plugin.
+// Execute runs one command line and returns the exit code. Unless root does
+// something itself, a first word that is no verb of root and names an executable
+// <program>-<word> on PATH is a plugin.
 func Execute(ctx context.Context, root *cobra.Command, std IO, args []string) int {
 	root.SetArgs(args)
 	root.SetIn(std.In)
@@ -26,13 +27,19 @@ func Execute(ctx context.Context, root *cobra.Command, std IO, args []string) in
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return &UsageError{Command: c.CommandPath(), Err: err}
 	})
-	requireVerb(root)
+	verbs := root.RunE == nil // or a program that does one thing, and has no plugins
+	if verbs {
+		requireVerb(root)
+	}
 	// Built now, so that a plugin cannot take the name of a verb that cobra adds.
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd(args...)
 	closeCompletion(root)
 
-	err := runPlugin(ctx, root, std, args)
+	err := errNoPlugin
+	if verbs {
+		err = runPlugin(ctx, root, std, args)
+	}
 	verb := root
 	if err == errNoPlugin {
 		verb, err = root.ExecuteContextC(ctx)

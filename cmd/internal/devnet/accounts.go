@@ -16,8 +16,10 @@ const (
 	AdminAccount   = 0
 	RelayerAccount = 8
 	SettlerAccount = 9
-	// Traffic uses these and no others.
+	// Traffic uses these and no others. The first of them is the solver too, the
+	// others bet.
 	firstTrafficAccount, lastTrafficAccount = 4, 7
+	solverAccount                           = firstTrafficAccount
 )
 
 var permissions = map[int]uint8{AdminAccount: tx.PermAdmin, RelayerAccount: tx.PermRelayer, SettlerAccount: tx.PermSettler}

@@ -44,9 +44,11 @@ type Options struct {
 	Dir       string // holds WriteDir and ReadDir; a chain found there goes on
 	FreePorts bool   // any free ports instead of the protocol's
 	Source    oracle.Source
-	TPS       int            // transfers per second; 0: none
-	STF       node.STFConfig // CacheDir empty: in WriteDir
-	Log       *slog.Logger
+	TPS       int // transfers per second; 0: none
+	// ThesesPerSecond is how many bets the users make; 0: none.
+	ThesesPerSecond int
+	STF             node.STFConfig // CacheDir empty: in WriteDir
+	Log             *slog.Logger
 }
 
 // Services are the addresses of everything that listens.
@@ -56,6 +58,7 @@ type Services struct {
 	Oracle   string `json:"oracle"`
 	ReadRPC  string `json:"read_rpc"`
 	ReadSync string `json:"read_sync"`
+	Solver   string `json:"solver,omitempty"` // of a chain with a market
 }
 
 // Net is a running chain.
@@ -71,13 +74,16 @@ type Net struct {
 	reader  *node.Reader
 	writer  *node.Writer
 	traffic *traffic
+	bets    *bets
 	client  *client.Client
 	counter *counter
+	stamps  map[int]*stamps // of the accounts that send, by number
 
-	oracle, write, read, senders *part
-	failed                       chan struct{}
-	once                         sync.Once
-	sealed                       chan verified
+	oracle, write, read, settler, solver, senders, users *part
+
+	failed chan struct{}
+	once   sync.Once
+	sealed chan verified
 }
 
 // part is a component that runs until it is stopped.
@@ -116,7 +122,10 @@ func (n *Net) Failed() <-chan struct{} { return n.failed }
 
 // Start brings everything up; on an error nothing is left running.
 func Start(ctx context.Context, o Options) (n *Net, err error) {
-	n = &Net{opts: o, failed: make(chan struct{}), sealed: make(chan verified, 1)}
+	n = &Net{opts: o, failed: make(chan struct{}), sealed: make(chan verified, 1), stamps: make(map[int]*stamps)}
+	for i := firstTrafficAccount; i <= lastTrafficAccount; i++ {
+		n.stamps[i] = new(stamps)
+	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, n.abandon())
@@ -137,7 +146,7 @@ func Start(ctx context.Context, o Options) (n *Net, err error) {
 	if err := n.startReader(ctx, addresses); err != nil {
 		return n, fmt.Errorf("read node: %w", err)
 	}
-	return n, n.startTraffic()
+	return n, n.startMarket(ctx)
 }
 
 // ErrPorts is wrapped when ports of the protocol are in use by others.
@@ -265,35 +274,30 @@ func (n *Net) startReader(ctx context.Context, addresses Services) (err error) {
 	}
 	rpc, sync := n.reader.Addrs()
 	n.Services.ReadRPC, n.Services.ReadSync = "http://"+rpc, "ws://"+sync
-	n.counter = &counter{reader: n.reader, height: n.Continued}
+	n.counter = &counter{reader: n.reader, market: n.Market(), height: n.Continued}
 	n.read = n.start(n.reader.Run)
 	return nil
 }
 
-func (n *Net) startTraffic() error {
-	n.Traffic = n.opts.TPS > 0 && n.Module == marketModule
-	if !n.Traffic {
-		return nil
+func (n *Net) startTraffic(accounts []Account) {
+	if n.Traffic = n.opts.TPS > 0; !n.Traffic {
+		return
 	}
-	accounts, err := Accounts()
-	if err != nil {
-		return err
-	}
-	if n.client, err = client.New(n.Services.RPC); err != nil {
-		return err
-	}
-	n.traffic = &traffic{client: n.client, rate: n.opts.TPS}
+	n.traffic = &traffic{client: n.client, rate: n.opts.TPS, stamps: n.stamps}
 	n.senders = n.start(func(ctx context.Context) error {
 		n.traffic.run(ctx, accounts)
 		return nil
 	})
-	return nil
 }
 
 // verified is what the read node had verified when the last block was sealed and
 // it had its time.
 type verified struct {
 	sealed chain.Header
+	value  *Value // after the last block; nil: not known, or no market
+	theses Theses
+	txs    uint64
+	open   uint64
 	err    error
 }
 
@@ -305,13 +309,29 @@ func (n *Net) lastBlock(sealed chain.Header) {
 		ctx, cancel := context.WithTimeout(context.Background(), catchUp)
 		defer cancel()
 		if v.err = n.reader.WaitFor(ctx, sealed.Height); v.err == nil {
-			v.err = n.compare(&sealed)
+			v.err = errors.Join(n.compare(&sealed), n.takeStock(&v))
 		}
-		n.counter.count()
+		v.txs, v.theses = n.counter.count()
 		// Before the port closes that it follows, or it would report a lost connection.
 		v.err = errors.Join(v.err, n.read.end())
 	}
 	n.sealed <- v
+}
+
+// takeStock asks whether the market's books balance.
+func (n *Net) takeStock(v *verified) (err error) {
+	if !n.Market() {
+		return nil
+	}
+	if v.open, err = n.openTheses(); err != nil {
+		return err
+	}
+	value, err := n.value()
+	if err != nil {
+		return err
+	}
+	v.value = &value
+	return value.check()
 }
 
 // compare asks whether both nodes mean the same block at the same height.
@@ -331,25 +351,42 @@ type Report struct {
 	Txs      uint64     `json:"txs"`    // in those that the read node verified
 	Verified uint64     `json:"verified"`
 	Traffic  *Traffic   `json:"traffic,omitempty"`
+	Bets     *Bets      `json:"bets,omitempty"`
+	Theses   *Theses    `json:"theses,omitempty"`
+	Open     uint64     `json:"open_theses"`
+	Value    *Value     `json:"value,omitempty"`
 }
 
-// Stop stops traffic, seals what has arrived, waits until the read node has
+// Stop stops whoever sends, seals what has arrived, waits until the read node has
 // verified everything, and stops the rest. The error wraps node.ErrVerification
-// exactly if something sealed was not verified.
+// exactly if something sealed was not verified, or value was created or lost.
 func (n *Net) Stop() (Report, error) {
-	errs := []error{n.senders.end(), n.write.end()}
+	errs := []error{n.stopSenders(), n.write.end()}
 	var v verified
 	select {
 	case v = <-n.sealed:
 	default: // the write node failed before its last block
 		v.sealed = n.writer.Head()
+		v.txs, v.theses = n.counter.count()
 	}
-	r := Report{Height: v.sealed.Height, Root: v.sealed.StateRoot, Blocks: v.sealed.Height - n.Continued, Txs: n.counter.txs.Load(), Verified: n.reader.Verified()}
+	r := Report{Height: v.sealed.Height, Root: v.sealed.StateRoot, Blocks: v.sealed.Height - n.Continued, Txs: v.txs, Verified: n.reader.Verified(), Open: v.open, Value: v.value}
+	if n.Market() {
+		r.Theses = &v.theses
+	}
 	if n.traffic != nil {
 		t := n.traffic.report()
 		r.Traffic = &t
 	}
+	if n.bets != nil {
+		b := n.bets.report()
+		r.Bets = &b
+	}
 	return r, r.judge(errors.Join(append(errs, v.err, n.abandon())...))
+}
+
+// stopSenders stops whoever sends transactions, the users before their solver.
+func (n *Net) stopSenders() error {
+	return errors.Join(n.users.end(), n.solver.end(), n.settler.end(), n.senders.end())
 }
 
 // judge makes err say so if something sealed was not verified.
@@ -362,7 +399,7 @@ func (r *Report) judge(err error) error {
 
 // abandon stops whatever is running.
 func (n *Net) abandon() error {
-	errs := []error{n.senders.end(), n.write.end(), n.read.end(), n.oracle.end()}
+	errs := []error{n.stopSenders(), n.write.end(), n.read.end(), n.oracle.end()}
 	if n.client != nil {
 		errs = append(errs, n.client.Close())
 	}

@@ -78,7 +78,7 @@ func TestTransfersDiffer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := newSender(&traffic{}, accounts[4:8], 3)
+	s := newSender(&traffic{stamps: map[int]*stamps{7: {}}}, accounts[4:8], 3)
 	var last tx.Transaction
 	for range 100 {
 		raw, err := s.next()

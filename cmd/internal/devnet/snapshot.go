@@ -1,35 +1,10 @@
 package devnet
 
 import (
-	"sync"
-	"sync/atomic"
-
 	"github.com/kaizenchain/kaizen/host/chain"
-	"github.com/kaizenchain/kaizen/host/node"
 	"github.com/kaizenchain/kaizen/host/oracle"
 	"github.com/kaizenchain/kaizen/host/rpc/api"
 )
-
-// counter counts the transactions of verified blocks, each block once.
-type counter struct {
-	reader *node.Reader
-	mu     sync.Mutex
-	height uint64 // counted up to here
-	txs    atomic.Uint64
-}
-
-func (c *counter) count() uint64 {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for head := c.reader.Verified(); c.height < head; c.height++ {
-		b, _, err := c.reader.Block(c.height + 1)
-		if err != nil {
-			break // the node is stopping: the count stays where it is
-		}
-		c.txs.Add(uint64(len(b.Txs)))
-	}
-	return c.txs.Load()
-}
 
 // Snapshot is where the chain stands at one moment.
 type Snapshot struct {
@@ -41,6 +16,15 @@ type Snapshot struct {
 	Price    uint64
 	Stale    bool
 	Traffic  Traffic
+	Market   *MarketSnapshot // nil: the chain has no market, or the read node did not answer
+}
+
+// MarketSnapshot is what became of theses and where the money is.
+type MarketSnapshot struct {
+	Open      uint64 // theses
+	Theses    Theses
+	Total     uint64 // of value
+	Conserved bool
 }
 
 // Heights are the newest sealed block and the newest verified one; they may be
@@ -55,14 +39,38 @@ const shownPair = "BTC/USDT"
 // Snapshot looks at both nodes.
 func (n *Net) Snapshot() Snapshot {
 	head := n.writer.Head()
-	s := Snapshot{Height: head.Height, Root: head.StateRoot, Verified: n.reader.Verified(), Txs: n.counter.count()}
+	txs, theses := n.counter.count()
+	s := Snapshot{Height: head.Height, Root: head.StateRoot, Verified: n.reader.Verified(), Txs: txs}
 	if n.traffic != nil {
 		s.Traffic = n.traffic.report()
 	}
+	s.Market = n.marketSnapshot(theses)
+	n.addPrice(&s)
+	return s
+}
+
+func (n *Net) marketSnapshot(theses Theses) *MarketSnapshot {
+	if !n.Market() {
+		return nil
+	}
+	open, err := n.openTheses()
+	if err != nil {
+		return nil
+	}
+	v, err := n.value()
+	if err != nil {
+		return nil
+	}
+	m := &MarketSnapshot{Open: open, Theses: theses}
+	m.Total, m.Conserved = v.Total()
+	return m
+}
+
+func (n *Net) addPrice(s *Snapshot) {
 	prices, _, err := n.writer.Oracle(api.ByTag(api.TagLatest))
 	pair, known := oracle.ParsePair(shownPair)
 	if err != nil || known != nil {
-		return s
+		return
 	}
 	s.Stale = prices.Stale
 	for _, p := range prices.Prices {
@@ -70,5 +78,4 @@ func (n *Net) Snapshot() Snapshot {
 			s.Pair, s.Price = pair.Name, p.Price
 		}
 	}
-	return s
 }

@@ -29,7 +29,8 @@ const (
 // traffic sends transfers round a ring of accounts at a steady rate.
 type traffic struct {
 	client *client.Client
-	rate   int // per second, all senders together
+	rate   int             // per second, all senders together
+	stamps map[int]*stamps // of the accounts
 
 	ok, failed, refused, lost atomic.Uint64
 	trouble                   atomic.Pointer[string] // the latest thing that went wrong
@@ -69,13 +70,13 @@ type sender struct {
 	t      *traffic
 	wallet *wallet.Wallet
 	to     chain.Address
-	last   uint64 // timestamp of the newest transaction, ms
+	stamps *stamps
 	count  uint64
 }
 
 // newSender is the i-th of a ring: it pays the next one.
 func newSender(t *traffic, ring []Account, i int) *sender {
-	return &sender{t: t, wallet: wallet.New(ring[i].Key), to: ring[(i+1)%len(ring)].Address}
+	return &sender{t: t, wallet: wallet.New(ring[i].Key), to: ring[(i+1)%len(ring)].Address, stamps: t.stamps[ring[i].Index]}
 }
 
 func (s *sender) run(ctx context.Context, rate int) {
@@ -127,9 +128,8 @@ func (s *sender) send(ctx context.Context, n int) {
 // next makes the next transfer. Timestamps of one sender rise strictly, so no
 // two of its transactions are the same.
 func (s *sender) next() ([]byte, error) {
-	s.last = max(s.last+1, uint64(time.Now().UnixMilli()))
 	s.count++
-	raw, _, err := s.wallet.Sign(&tx.Transaction{From: tx.Address(s.wallet.Address), Timestamp: s.last, Kind: tx.KindTransfer,
+	raw, _, err := s.wallet.Sign(&tx.Transaction{From: tx.Address(s.wallet.Address), Timestamp: s.stamps.next(), Kind: tx.KindTransfer,
 		Transfer: tx.Transfer{To: tx.Address(s.to), Amount: 1 + s.count%maxAmount}})
 	return raw, err
 }

@@ -43,3 +43,14 @@ func (w *Wallet) Sign(t *tx.Transaction) (raw []byte, id chain.Hash, err error) 
 type keccak struct{}
 
 func (keccak) Keccak256(b []byte, out *[32]byte) { *out = secp.Keccak256(b) }
+
+// SignQuote is what a user gives to accept a quote: a signature of every term, as
+// a wallet shows them.
+func (w *Wallet) SignQuote(q *tx.Quote) (tx.Signature, error) {
+	digest := w.hasher.QuoteDigest(keccak{}, q)
+	sig, err := w.key.Sign(&digest)
+	if err != nil {
+		return sig, fmt.Errorf("sign quote: %w", err)
+	}
+	return sig, nil
+}

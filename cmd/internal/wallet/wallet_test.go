@@ -33,3 +33,25 @@ func TestSign(t *testing.T) {
 		t.Errorf("recovered %s, %v", signer, ok)
 	}
 }
+
+// A quote's signature recovers to its user over the digest that shows every term.
+func TestSignQuote(t *testing.T) {
+	key, err := keys.DevKey(4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := New(key)
+	q := tx.Quote{Lower: 1, Upper: 2, BetAmount: 3, Payout: 4, User: tx.Address(w.Address)}
+	signature, err := w.SignQuote(&q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for payout, want := range map[uint64]bool{4: true, 5: false} {
+		q.Payout = payout
+		var hasher tx.Hasher
+		digest := hasher.QuoteDigest(keccak{}, &q)
+		if signer, ok := secp.Recover(&digest, &signature); (ok && signer == w.Address) != want {
+			t.Errorf("payout %d: recovered %s", payout, signer)
+		}
+	}
+}
