@@ -1,6 +1,7 @@
 package state
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"iter"
@@ -131,6 +132,9 @@ func (b *builder) join(bit uint8, left, right link) link {
 	if b.tree == nil {
 		return link{hash: hashNode(bit, &left.hash, &right.hash)}
 	}
-	u := subtree{tree: b.tree}
-	return u.join(b.tree.nodes.alloc(), bit, left, right)
+	ref := b.tree.nodes.alloc()
+	n := b.tree.nodes.begin(ref, bit)
+	n.child = [2]uint32{left.ref, right.ref}
+	*n.hash(0), *n.hash(1) = left.hash, right.hash
+	return link{ref, sha256.Sum256(n.msg[:])}
 }

@@ -10,12 +10,21 @@ import (
 // op is one change on its way into the tree.
 type op struct {
 	change *Change
+	prefix uint64 // first bits of its path: they decide nearly every turn
 	tag    uint32
 	slot   uint32 // of the index, if the key is present
 	old    uint32 // record before the change, 0 if absent
 	record uint32 // record after it, 0 if absent
 	spare  uint32 // inner node for an insert
 	leaves uint16 // insert: the bit at which its path leaves the old tree; otherwise pathBits
+}
+
+// bit is bit i of the path.
+func (o *op) bit(i uint8) int {
+	if i < 64 {
+		return int(o.prefix>>(63-i)) & 1
+	}
+	return bitOf(&o.change.Path, i)
 }
 
 const (
@@ -33,10 +42,11 @@ func (t *Tree) Commit(changes []Change, run Runner) (chain.Hash, *Undo) {
 		invariant.Hold(comparePaths(&changes[i-1].Path, &changes[i].Path) < 0, "change %d of a batch is out of path order", i)
 	}
 	t.records.recycle()
-	ops := make([]op, len(changes))
+	ops := t.scratch.batch(len(changes))
 	t.resolve(ops, changes, run)
 	ops, undo := t.store(ops)
 	t.rehash(ops, run)
+	t.scratch.release()
 	return t.root.hash, undo
 }
 
@@ -45,17 +55,44 @@ func (t *Tree) resolve(ops []op, changes []Change, run Runner) {
 	var jobs []func()
 	for lo := 0; lo < len(ops); lo += minJobOps {
 		part, of := ops[lo:min(lo+minJobOps, len(ops))], changes[lo:]
-		jobs = append(jobs, func() {
-			for i := range part {
-				t.resolveOne(&part[i], &of[i])
-			}
-		})
+		jobs = append(jobs, func() { t.resolveSome(part, of) })
 	}
 	run.do(jobs)
 }
 
+// resolveSome resolves changes a few at a time, and looks ahead at what all of them
+// will read: so the processor fetches that from memory side by side.
+func (t *Tree) resolveSome(ops []op, changes []Change) {
+	for len(ops) > 0 {
+		n := min(len(ops), walkers)
+		for i := range n {
+			c := &changes[i]
+			ops[i] = op{change: c, prefix: prefixOf(&c.Path), tag: tagOf(c.Key), leaves: pathBits}
+		}
+		t.lookAhead(ops[:n])
+		for i := range n {
+			t.resolveOne(&ops[i], &changes[i])
+		}
+		ops, changes = ops[n:], changes[n:]
+	}
+}
+
+// lookAhead reads where the index and the records have the keys of ops, most
+// likely. What it returns says nothing, but without it there would be no reading.
+//
+//go:noinline
+func (t *Tree) lookAhead(ops []op) (sum byte) {
+	var at [walkers]uint32
+	for i := range ops {
+		at[i] = t.index.first(ops[i].tag)
+	}
+	for i := range ops {
+		sum += t.records.touch(at[i])
+	}
+	return sum
+}
+
 func (t *Tree) resolveOne(o *op, c *Change) {
-	o.change, o.tag, o.leaves = c, tagOf(c.Key), pathBits
 	o.old, o.slot = t.index.find(c.Key, o.tag)
 	if o.old == 0 && !c.Delete && t.root.ref != 0 {
 		near := t.leafPath(t.walk(t.root.ref, &c.Path))
@@ -123,47 +160,50 @@ func (t *Tree) rehash(ops []op, run Runner) {
 	if len(ops) == 0 {
 		return
 	}
-	var jobs []func()
-	top := t.divide(t.root, ops, splitDepth, &jobs)
-	run.do(jobs)
-	t.root = t.join(top)
+	d := division{tree: t}
+	top := d.divide(place{&t.root.ref, &t.root.hash}, ops, splitDepth)
+	run.do(d.jobs)
+	u := t.scratch.subtree(t, d.works)
+	u.join(top)
+	u.hash()
+	for _, u := range t.scratch.subtrees {
+		t.nodes.free = append(t.nodes.free, u.freed...)
+	}
 }
 
-// part is a subtree and the changes in it: either a job, or an inner node and
-// its two parts.
+// division is the top of the tree in parts, and the jobs among them.
+type division struct {
+	tree  *Tree
+	jobs  []func()
+	works int
+}
+
+// part is a subtree and the changes in it: either a job, or nothing, or an inner
+// node and its two parts.
 type part struct {
-	work subtree
-	out  link
+	at   place
 	node uint32
 	half [2]*part
 }
 
-func (t *Tree) divide(in link, ops []op, depth int, jobs *[]func()) *part {
-	p := &part{work: subtree{tree: t}, out: in}
+func (d *division) divide(at place, ops []op, depth int) *part {
+	p, ref := &part{at: at}, *at.ref
 	if len(ops) == 0 {
 		return p
 	}
-	if depth == 0 || len(ops) < minJobOps || in.ref == 0 || isLeaf(in.ref) || firstLeaving(ops) < t.bitBelow(in.ref) {
-		*jobs = append(*jobs, func() {
-			p.work.warm(in.ref, ops)
-			p.out = p.work.apply(in, ops)
-		})
+	first := firstLeaving(ops)
+	if depth == 0 || len(ops) < minJobOps || ref == 0 || isLeaf(ref) || first < d.tree.bitBelow(ref) {
+		u := d.tree.scratch.subtree(d.tree, d.works)
+		d.works++
+		d.jobs = append(d.jobs, func() { u.update(at, ops, first) })
 		return p
 	}
-	n := t.nodes.at(in.ref)
-	p.node = in.ref
-	i := splitOps(ops, n.bit)
-	p.half[0] = t.divide(link{n.child[0], n.hash[0]}, ops[:i], depth-1, jobs)
-	p.half[1] = t.divide(link{n.child[1], n.hash[1]}, ops[i:], depth-1, jobs)
+	p.node = ref
+	n := d.tree.nodes.at(ref)
+	i := splitOps(ops, n.bit())
+	p.half[0] = d.divide(n.place(0), ops[:i], depth-1)
+	p.half[1] = d.divide(n.place(1), ops[i:], depth-1)
 	return p
-}
-
-func (t *Tree) join(p *part) link {
-	if p.node != 0 {
-		p.out = p.work.join(p.node, t.nodes.at(p.node).bit, t.join(p.half[0]), t.join(p.half[1]))
-	}
-	t.nodes.free = append(t.nodes.free, p.work.freed...)
-	return p.out
 }
 
 // bitBelow is the bit that ref decides on, pathBits for a leaf or nothing.
@@ -171,7 +211,7 @@ func (t *Tree) bitBelow(ref uint32) int {
 	if ref == 0 || isLeaf(ref) {
 		return pathBits
 	}
-	return int(t.nodes.at(ref).bit)
+	return int(t.nodes.at(ref).bit())
 }
 
 // firstLeaving is the first bit at which any of the changes leaves the old tree.
@@ -188,7 +228,7 @@ func firstLeaving(ops []op) int {
 func splitOps(ops []op, bit uint8) int {
 	lo, hi := 0, len(ops)
 	for lo < hi {
-		if mid := (lo + hi) / 2; bitOf(&ops[mid].change.Path, bit) == 0 {
+		if mid := int(uint(lo+hi) / 2); ops[mid].bit(bit) == 0 {
 			lo = mid + 1
 		} else {
 			hi = mid
@@ -197,114 +237,42 @@ func splitOps(ops []op, bit uint8) int {
 	return lo
 }
 
-// subtree is the work in one subtree. Two of them touch no common node.
-type subtree struct {
-	tree  *Tree
-	freed []uint32
+// scratch is memory that one batch leaves to the next.
+type scratch struct {
+	ops      []op
+	subtrees []*subtree
 }
 
-// warm walks for several changes at once, so that the processor fetches their
-// nodes from memory side by side; apply, which needs one after the other, then
-// finds them near. It takes a fifth off a batch among 1 M keys.
-func (u *subtree) warm(root uint32, ops []op) {
-	for len(ops) > 0 {
-		n := min(len(ops), walkers)
-		u.warmSome(root, ops[:n])
-		ops = ops[n:]
+// Limits of the memory kept: the changes of a batch and the hashes owed in one of
+// its subtrees. A first batch of millions is not the measure of the next.
+const (
+	maxScratchOps  = 1 << 14
+	maxScratchOwed = 1 << 12
+)
+
+// batch returns room for n changes.
+func (s *scratch) batch(n int) []op {
+	if n > maxScratchOps {
+		return make([]op, n)
 	}
+	if n > len(s.ops) {
+		s.ops = make([]op, min(n+n/4, maxScratchOps))
+	}
+	return s.ops[:n]
 }
 
-// walkers is about the number of cache misses a core has in flight.
-const walkers = 8
-
-func (u *subtree) warmSome(root uint32, ops []op) {
-	var at [walkers]uint32
-	for i := range ops {
-		at[i] = root
+// subtree returns number i, empty.
+func (s *scratch) subtree(t *Tree, i int) *subtree {
+	if i == len(s.subtrees) {
+		s.subtrees = append(s.subtrees, newSubtree(t))
 	}
-	for moved := true; moved; {
-		moved = false
-		for i := range ops {
-			if at[i] != 0 && !isLeaf(at[i]) {
-				n := u.tree.nodes.at(at[i])
-				at[i] = n.child[bitOf(&ops[i].change.Path, n.bit)]
-				moved = true
-			}
-		}
-	}
+	return s.subtrees[i]
 }
 
-// apply returns the subtree after changes, of which there is at least one.
-func (u *subtree) apply(in link, ops []op) link {
-	if in.ref == 0 {
-		u.freed = append(u.freed, ops[0].spare)
-		return u.grow(ops)
+// release lets go of what the batch pointed to.
+func (s *scratch) release() {
+	clear(s.ops)
+	for _, u := range s.subtrees {
+		u.reset()
 	}
-	bit := u.tree.bitBelow(in.ref)
-	if first := firstLeaving(ops); first < bit {
-		return u.fork(in, ops, uint8(first))
-	}
-	if isLeaf(in.ref) {
-		invariant.Hold(len(ops) == 1 && ops[0].old == in.ref&^leafBit, "%d changes arrive at the leaf of record %d", len(ops), in.ref&^leafBit)
-		return leafAfter(&ops[0])
-	}
-	n := u.tree.nodes.at(in.ref)
-	i := splitOps(ops, n.bit)
-	half := [2]link{{n.child[0], n.hash[0]}, {n.child[1], n.hash[1]}}
-	if i > 0 {
-		half[0] = u.apply(half[0], ops[:i])
-	}
-	if i < len(ops) {
-		half[1] = u.apply(half[1], ops[i:])
-	}
-	return u.join(in.ref, n.bit, half[0], half[1])
-}
-
-func leafAfter(o *op) link {
-	if o.record == 0 {
-		return link{}
-	}
-	return link{leafBit | o.record, hashLeaf(&o.change.Path, o.change.Value)}
-}
-
-// fork puts an inner node above a subtree where inserts leave it: all changes on
-// the side of bit that the old tree is not on.
-func (u *subtree) fork(in link, ops []op, bit uint8) link {
-	i := splitOps(ops, bit)
-	fresh, rest, side := ops[:i], ops[i:], 0
-	if i == 0 || int(ops[0].leaves) != int(bit) {
-		fresh, rest, side = ops[i:], ops[:i], 1
-	}
-	var half [2]link
-	half[side], half[1-side] = u.grow(fresh), in
-	if len(rest) > 0 {
-		half[1-side] = u.apply(in, rest)
-	}
-	return u.join(fresh[0].spare, bit, half[0], half[1])
-}
-
-// grow builds a subtree from inserts alone. It takes the spare node of every one
-// but the first, which its caller has a use for.
-func (u *subtree) grow(ops []op) link {
-	if len(ops) == 1 {
-		return leafAfter(&ops[0])
-	}
-	bit := uint8(diverge(&ops[0].change.Path, &ops[len(ops)-1].change.Path))
-	i := splitOps(ops, bit)
-	return u.join(ops[i].spare, bit, u.grow(ops[:i]), u.grow(ops[i:]))
-}
-
-// join makes ref the inner node above two subtrees, or gives it back if one of
-// them is gone.
-func (u *subtree) join(ref uint32, bit uint8, left, right link) link {
-	if left.ref == 0 || right.ref == 0 {
-		u.freed = append(u.freed, ref)
-		if left.ref == 0 {
-			return right
-		}
-		return left
-	}
-	n := u.tree.nodes.at(ref)
-	*n = node{child: [2]uint32{left.ref, right.ref}, hash: [2]chain.Hash{left.hash, right.hash}, bit: bit}
-	return link{ref, hashNode(bit, &left.hash, &right.hash)}
 }

@@ -4,9 +4,9 @@
 // beside this file shows every byte that is hashed and the encoding of proofs,
 // which package host/state/proof checks without this one.
 //
-// It imports host/chain, host/invariant and host/state/proof; it does no I/O,
-// knows no clock and starts no goroutine (a caller lends its cores through
-// [Runner]).
+// It imports host/chain, host/invariant, host/state/proof and, to hash many nodes
+// side by side, host/state/internal/lanes; it does no I/O, knows no clock and starts
+// no goroutine (a caller lends its cores through [Runner]).
 //
 //	open overlay (block N+1) ─▶ frozen overlay (block N) ─▶ Tree (block N-1)
 //	Get walks this chain; Versions.Commit(N, overlay.Changes()) hashes N into the

@@ -55,6 +55,12 @@ func (x *index) find(key []byte, tag uint32) (record, slot uint32) {
 	}
 }
 
+// first is what the first slot to look at for tag has: mostly the key's record.
+func (x *index) first(tag uint32) (record uint32) {
+	t := x.table.Load()
+	return uint32(t.slots[tag>>t.shift].Load())
+}
+
 // insert adds a key that is absent.
 func (x *index) insert(tag, record uint32) {
 	t := x.table.Load()

@@ -3,12 +3,12 @@ package state
 import (
 	"bytes"
 	"cmp"
-	"encoding/binary"
 	"math/bits"
 	"slices"
 
 	"github.com/kaizenchain/kaizen/host/chain"
 	"github.com/kaizenchain/kaizen/host/invariant"
+	"github.com/kaizenchain/kaizen/host/state/internal/lanes"
 )
 
 // Overlay holds the writes of one block over a parent: the tree, or the overlay
@@ -103,30 +103,70 @@ func (o *Overlay) Revert(mark int) {
 // Changes lists every key written, in ascending path order. The slices in it are
 // the overlay's own.
 func (o *Overlay) Changes() []Change {
-	order := make([]placed, len(o.entries))
-	for i := range o.entries {
-		p := PathOf(o.entries[i].key)
-		order[i] = placed{prefix: binary.BigEndian.Uint64(p[:]), entry: uint32(i), path: p}
-	}
-	slices.SortFunc(order, func(a, b placed) int {
-		if a.prefix != b.prefix {
-			return cmp.Compare(a.prefix, b.prefix)
-		}
-		return bytes.Compare(a.path[:], b.path[:])
-	})
-	changes := make([]Change, len(order))
-	for i := range order {
-		e := &o.entries[order[i].entry]
-		changes[i] = Change{Key: e.key, Path: order[i].path, Value: e.value, Delete: e.deleted}
+	paths := o.paths()
+	changes := make([]Change, len(paths))
+	for i, p := range inOrder(paths) {
+		e := &o.entries[p.entry]
+		changes[i] = Change{Key: e.key, Path: paths[p.entry], Value: e.value, Delete: e.deleted}
 	}
 	return changes
 }
 
+// paths returns the path of every entry.
+func (o *Overlay) paths() []chain.Hash {
+	paths, hasher := make([]chain.Hash, len(o.entries)), new(lanes.Hasher)
+	for i := range o.entries {
+		hasher.Sum(o.entries[i].key, (*[32]byte)(&paths[i]))
+	}
+	hasher.Flush()
+	return paths
+}
+
 // placed is an entry and where it goes in the tree.
 type placed struct {
-	prefix uint64 // of path: decides nearly every comparison
+	prefix uint64 // of its path: decides nearly every comparison
 	entry  uint32
-	path   chain.Hash
+}
+
+// inOrder sorts paths. They are hashes: about as many shares of their range as
+// there are paths hold one or two each, and what is left is to sort those. Keys that
+// somebody has chosen to crowd a share cost him no more than a sort.
+func inOrder(paths []chain.Hash) []placed {
+	shift := 64 - bits.Len(uint(len(paths)))
+	ends := make([]uint32, 1<<(64-shift))
+	for i := range paths {
+		ends[prefixOf(&paths[i])>>shift]++
+	}
+	for i := 1; i < len(ends); i++ {
+		ends[i] += ends[i-1]
+	}
+	order := make([]placed, len(paths))
+	for i := range paths {
+		p := placed{prefixOf(&paths[i]), uint32(i)}
+		end := &ends[p.prefix>>shift]
+		*end--
+		order[*end] = p
+	}
+	sortShares(order, paths, ends) // each end is now a beginning
+	return order
+}
+
+func sortShares(order []placed, paths []chain.Hash, begins []uint32) {
+	compare := func(a, b placed) int {
+		if a.prefix != b.prefix {
+			return cmp.Compare(a.prefix, b.prefix)
+		}
+		return comparePaths(&paths[a.entry], &paths[b.entry])
+	}
+	for i, begin := range begins {
+		end := len(order)
+		if i+1 < len(begins) {
+			end = int(begins[i+1])
+		}
+		if share := order[begin:end]; len(share) > 1 {
+			slices.SortFunc(share, compare)
+		}
+	}
 }
 
 func (o *Overlay) write(key, value []byte, deleted bool) {

@@ -51,7 +51,7 @@ func (t *Tree) halves(s sub, bit uint8) (half [2]sub) {
 	}
 	n := t.nodes.at(s.ref)
 	for i := range half {
-		half[i] = t.sub(link{n.child[i], n.hash[i]})
+		half[i] = t.sub(n.link(i))
 	}
 	return half
 }
@@ -120,8 +120,8 @@ func (p *prover) proveStored(ref uint32) {
 	}
 	for !isLeaf(ref) {
 		n := p.tree.nodes.at(ref)
-		side := bitOf(&p.path, n.bit)
-		p.proof.Steps = append(p.proof.Steps, proof.Step{Bit: n.bit, Sibling: n.hash[1-side]})
+		side := bitOf(&p.path, n.bit())
+		p.proof.Steps = append(p.proof.Steps, proof.Step{Bit: n.bit(), Sibling: *n.hash(1 - side)})
 		ref = n.child[side]
 	}
 	path := p.tree.leafPath(ref)

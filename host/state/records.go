@@ -26,6 +26,8 @@ const (
 	unitBytes    = 16
 	chunkUnits   = 1 << 16 // 1 MiB
 	recordHeader = 4
+	cacheLine    = 64
+	touchBytes   = 2 * cacheLine
 	// maxRecord is the highest record number; the bit above tells a leaf from an
 	// inner node. It bounds records to 32 GiB.
 	maxRecord = 1<<31 - 1
@@ -78,6 +80,20 @@ func (s *records) value(r uint32) []byte {
 	start := recordHeader + int(b[0])
 	end := start + valueLen(b)
 	return b[start:end:end]
+}
+
+// touch reads the beginning of a record and, as far as most go, the lines after it.
+// Any number will do.
+func (s *records) touch(r uint32) (sum byte) {
+	if r == 0 || r == grave {
+		return 0
+	}
+	b := s.at(r)
+	b = b[:min(len(b), touchBytes)]
+	for i := 0; i < len(b); i += cacheLine {
+		sum += b[i]
+	}
+	return sum
 }
 
 func valueLen(b []byte) int { return int(b[1]) | int(b[2])<<8 | int(b[3])<<16 }

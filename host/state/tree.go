@@ -3,6 +3,7 @@ package state
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/binary"
 	"math/bits"
 
 	"github.com/kaizenchain/kaizen/host/chain"
@@ -18,6 +19,7 @@ type Tree struct {
 	index   index
 	nodes   nodes
 	root    link
+	scratch scratch
 }
 
 // link is a child as its parent holds it: hashes live with the parent, so that
@@ -31,12 +33,29 @@ const leafBit = 1 << 31
 
 func isLeaf(ref uint32) bool { return ref&leafBit != 0 }
 
-// node is an inner node: what is below it agrees on all bits before its own.
+// node is an inner node: what is below it agrees on all bits before its own. It
+// holds what its hash is of as it is hashed, see TREE.md: the hasher reads it in
+// place. Child and bit, all that a walk needs, are next to each other.
 type node struct {
 	child [2]uint32
-	hash  [2]chain.Hash
-	bit   uint8
+	msg   [nodeBytes]byte // innerKind, bit, hash of the left child, of the right
 }
+
+// Messages of TREE.md: the first byte, and the length.
+const (
+	leafKind  = 0
+	innerKind = 1
+	leafBytes = 1 + 32 + 32
+	nodeBytes = 2 + 32 + 32
+)
+
+func (n *node) bit() uint8 { return n.msg[1] }
+
+func (n *node) hash(side int) *chain.Hash { return (*chain.Hash)(n.msg[2+32*side:]) }
+
+func (n *node) link(side int) link { return link{n.child[side], *n.hash(side)} }
+
+func (n *node) place(side int) place { return place{&n.child[side], n.hash(side)} }
 
 // nodes is an arena of inner nodes. Number 0 stands for none.
 type nodes struct {
@@ -48,6 +67,14 @@ type nodes struct {
 const chunkNodes = 1 << 12
 
 func (a *nodes) at(ref uint32) *node { return &a.chunks[ref/chunkNodes][ref%chunkNodes] }
+
+// begin returns node ref for a bit, without children.
+func (a *nodes) begin(ref uint32, bit uint8) *node {
+	n := a.at(ref)
+	*n = node{}
+	n.msg[0], n.msg[1] = innerKind, bit
+	return n
+}
 
 func (a *nodes) alloc() uint32 {
 	if n := len(a.free); n > 0 {
@@ -95,7 +122,7 @@ func (t *Tree) leafPath(ref uint32) chain.Hash { return PathOf(t.records.key(ref
 func (t *Tree) walk(ref uint32, path *chain.Hash) uint32 {
 	for !isLeaf(ref) {
 		n := t.nodes.at(ref)
-		ref = n.child[bitOf(path, n.bit)]
+		ref = n.child[bitOf(path, n.bit())]
 	}
 	return ref
 }
@@ -140,7 +167,7 @@ func (t *Tree) Ascend(from chain.Hash, yield func(key, value []byte) bool) {
 func (t *Tree) ascend(ref uint32, from *chain.Hash, apart int, yield func(key, value []byte) bool) bool {
 	bit := pathBits
 	if !isLeaf(ref) {
-		bit = int(t.nodes.at(ref).bit)
+		bit = int(t.nodes.at(ref).bit())
 	}
 	if from != nil && apart < bit { // all of it is on one side of from
 		if bitOf(from, uint8(apart)) == 1 {
@@ -152,7 +179,7 @@ func (t *Tree) ascend(ref uint32, from *chain.Hash, apart int, yield func(key, v
 		return yield(t.records.key(ref&^leafBit), t.records.value(ref&^leafBit))
 	}
 	n := t.nodes.at(ref)
-	if from == nil || bitOf(from, n.bit) == 0 {
+	if from == nil || bitOf(from, n.bit()) == 0 {
 		if !t.ascend(n.child[0], from, apart, yield) {
 			return false
 		}
@@ -163,3 +190,6 @@ func (t *Tree) ascend(ref uint32, from *chain.Hash, apart int, yield func(key, v
 
 // comparePaths orders two paths.
 func comparePaths(a, b *chain.Hash) int { return bytes.Compare(a[:], b[:]) }
+
+// prefixOf is a path's first bits as a number: in the same order.
+func prefixOf(path *chain.Hash) uint64 { return binary.BigEndian.Uint64(path[:8]) }

@@ -133,8 +133,8 @@ func sameGets(t *testing.T, v View, want naive, keys int) {
 	}
 }
 
-// checkArena looks for inner nodes that are neither in the tree nor free, and
-// for hashes that are not those of the child.
+// checkArena looks for inner nodes that are neither in the tree nor free, and for
+// slots of the index that nothing needs.
 func checkArena(t *testing.T, tree *Tree) {
 	t.Helper()
 	var count func(ref uint32) int
