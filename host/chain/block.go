@@ -157,14 +157,28 @@ func (h *Header) VerifySignature() error {
 // Check compares a block's contents with the two roots that bind them, and the
 // block with the limits. maxTxs is the chain's own `max_txs_per_block`.
 func (b *Block) Check(maxTxs uint32) error {
+	if err := b.CheckBesideTxs(maxTxs); err != nil {
+		return err
+	}
+	return b.CheckTxs(TxsRoot(b.Txs))
+}
+
+// CheckBesideTxs is [Block.Check] without the transactions root, for a caller that
+// hashes the transactions anyway and calls [Block.CheckTxs] then.
+func (b *Block) CheckBesideTxs(maxTxs uint32) error {
 	if len(b.Txs) > int(maxTxs) {
 		return fmt.Errorf("%w: block %d has %d transactions, limit %d", ErrTooLarge, b.Header.Height, len(b.Txs), maxTxs)
 	}
 	if got := b.Oracle.Hash(); got != b.Header.OracleHash {
 		return fmt.Errorf("%w: block %d oracle hash is %s, header says %s", ErrContents, b.Header.Height, got, b.Header.OracleHash)
 	}
-	if got := TxsRoot(b.Txs); got != b.Header.TxsRoot {
-		return fmt.Errorf("%w: block %d transactions root is %s, header says %s", ErrContents, b.Header.Height, got, b.Header.TxsRoot)
+	return nil
+}
+
+// CheckTxs compares the root of a block's transactions with its header.
+func (b *Block) CheckTxs(root Hash) error {
+	if root != b.Header.TxsRoot {
+		return fmt.Errorf("%w: block %d transactions root is %s, header says %s", ErrContents, b.Header.Height, root, b.Header.TxsRoot)
 	}
 	return nil
 }

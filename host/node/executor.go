@@ -25,12 +25,13 @@ type executor struct {
 	ordered   <-chan *chunk
 	ready     chan<- sequencer.Ready // to the journal
 	committed <-chan uint64          // from the sealer
-	jobs      chan func(*stf.Open)   // reads of the open block
+	jobs      <-chan func(*stf.Open) // reads of the open block
 
 	held     *chunk // inspected, partly executed, waiting for room
 	next     int    // in held
 	interval time.Duration
-	missed   *atomic.Uint64 // ticks that came late by an interval or more
+	ticks    chan<- time.Time // when the next tick is due, to whoever prepares for it
+	missed   *atomic.Uint64   // ticks that came late by an interval or more
 }
 
 // run executes until ordered is closed and drained, then seals the open block,
@@ -44,6 +45,7 @@ func (e *executor) run(ctx context.Context) error {
 	tick := time.NewTimer(e.interval)
 	defer tick.Stop()
 	due := time.Now().Add(e.interval)
+	e.announce(due)
 	for {
 		input := e.ordered
 		if e.held != nil {
@@ -74,9 +76,18 @@ func (e *executor) run(ctx context.Context) error {
 				due = time.Now().Add(e.interval)
 			}
 			tick.Reset(time.Until(due))
+			e.announce(due)
 		case <-ctx.Done():
 			return nil
 		}
+	}
+}
+
+// announce says when the next tick is due; nobody is waited for.
+func (e *executor) announce(due time.Time) {
+	select {
+	case e.ticks <- due:
+	default:
 	}
 }
 

@@ -139,10 +139,25 @@ func (l *ledger) execute(exec *stf.Executor, b *chain.Block, chunks []*chunk) (*
 	if err := h.Follows(&l.head); err != nil {
 		return nil, err
 	}
-	if err := b.Check(l.genesis.MaxTxsPerBlock); err != nil {
+	if err := b.CheckBesideTxs(l.genesis.MaxTxsPerBlock); err != nil {
 		return nil, err
 	}
-	open, err := exec.Begin(state.NewOverlay(l.versions.Tree()), h.Height, h.Time, b.Oracle)
+	closed, err := l.apply(exec, b, chunks)
+	if err == nil {
+		return closed, b.CheckTxs(closed.TxsRoot())
+	}
+	// Contents that are not the header's are what is wrong with a block, whatever
+	// else came of them.
+	if other := b.CheckTxs(chain.TxsRoot(b.Txs)); other != nil {
+		return nil, other
+	}
+	return nil, err
+}
+
+// apply executes a block's transactions as they have been inspected: each was
+// hashed there, which decides last whether they are those of the header.
+func (l *ledger) apply(exec *stf.Executor, b *chain.Block, chunks []*chunk) (*stf.Closed, error) {
+	open, err := exec.Begin(state.NewOverlay(l.versions.Tree()), b.Header.Height, b.Header.Time, b.Oracle)
 	if err != nil {
 		return nil, err
 	}

@@ -17,6 +17,7 @@ type prices struct {
 	client   *oracle.Client
 	log      *slog.Logger
 	maxStale uint64
+	timeout  time.Duration
 
 	mu   sync.Mutex
 	feed *oracle.Feed
@@ -29,19 +30,28 @@ func newPrices(cfg *OracleConfig, last chain.OracleSnapshot, log *slog.Logger) (
 	if err != nil {
 		return nil, err
 	}
-	return &prices{client: client, log: log, maxStale: cfg.MaxStaleMs, feed: oracle.NewFeed(oracle.KnownTokens(), last)}, nil
+	return &prices{client: client, log: log, maxStale: cfg.MaxStaleMs, timeout: cfg.Timeout(), feed: oracle.NewFeed(oracle.KnownTokens(), last)}, nil
 }
 
-// run pulls once per interval until ctx ends, so that a tick finds an answer
-// that is at most one interval old.
-func (p *prices) run(ctx context.Context, interval time.Duration) {
+// lead is how long before a tick the service is asked: an answer that takes the
+// whole timeout is there when the block closes, and as fresh as it can be.
+func (p *prices) lead(interval time.Duration) time.Duration {
+	return min(p.timeout+2*time.Millisecond, interval/2)
+}
+
+// run pulls once before every tick until ctx ends. ticks says when the next one
+// is due; without news it goes on at the interval.
+func (p *prices) run(ctx context.Context, interval time.Duration, ticks <-chan time.Time) {
 	defer p.client.Close()
-	tick := time.NewTicker(interval)
-	defer tick.Stop()
+	next := time.NewTimer(interval)
+	defer next.Stop()
 	for {
 		select {
-		case <-tick.C:
+		case due := <-ticks:
+			next.Reset(time.Until(due.Add(-p.lead(interval))))
+		case <-next.C:
 			p.pull(ctx)
+			next.Reset(interval)
 		case <-ctx.Done():
 			return
 		}

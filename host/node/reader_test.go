@@ -132,6 +132,8 @@ func TestBadBlocks(t *testing.T) {
 		{"signed by another", func(b *chain.Block) { b.Header.Sign(other) }, chain.ErrSignature},
 		{"wrong time", func(b *chain.Block) { b.Header.Time = good[last-1].Header.Time; b.Header.Sign(testKey) }, chain.ErrTime},
 		{"other contents", func(b *chain.Block) { b.Txs = [][]byte{[]byte("set other contents")} }, chain.ErrContents},
+		{"other contents that are refused", func(b *chain.Block) { b.Txs = [][]byte{[]byte("refuse")} }, chain.ErrContents},
+		{"other contents that trap", func(b *chain.Block) { b.Txs = [][]byte{[]byte("end trap")} }, chain.ErrContents},
 		{"refused transaction", func(b *chain.Block) { resealed(b, "refuse") }, stf.ErrRefusedInBlock},
 		{"malformed transaction", func(b *chain.Block) { resealed(b, "bad") }, stf.ErrRefusedInBlock},
 		{"hook trap", func(b *chain.Block) { resealed(b, "end trap") }, &stf.HookError{}},

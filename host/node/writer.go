@@ -230,13 +230,14 @@ const stopTimeout = 5 * time.Second
 func (w *Writer) Run(ctx context.Context) error {
 	g := newGroup()
 	w.prices.pull(ctx)
+	ticks := make(chan time.Time, 1)
 	exec := &executor{core: w.core, clock: nowMs, oracle: w.prices.snapshot, ordered: w.intake.ordered, ready: w.ready,
-		committed: w.committed, jobs: w.jobs, interval: w.interval(), missed: &w.missed}
+		committed: w.committed, jobs: w.jobs, interval: w.interval(), ticks: ticks, missed: &w.missed}
 	w.serve.start(g, w, w.views, w.gauges())
 	g.loop("executor", exec.run)
 	g.loop("journal", w.runJournal)
 	g.loop("sealer", w.runSealer)
-	g.background(func(ctx context.Context) { w.prices.run(ctx, w.interval()) })
+	g.background(func(ctx context.Context) { w.prices.run(ctx, w.interval(), ticks) })
 	g.background(w.snaps.run)
 	select {
 	case <-ctx.Done():

@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 
 	"github.com/ethereum/go-ethereum/crypto"
 
@@ -31,8 +32,30 @@ func (Crypto) Recover(digest *[32]byte, sig *[65]byte) (chain.Address, bool) {
 	return Recover(digest, sig)
 }
 
+// scratch is what one hash or recovery needs on the heap: its arguments go
+// through an interface or to C, so that none can be on the stack.
+type scratch struct {
+	keccak crypto.KeccakState
+	sum    chain.Hash
+	sig    [65]byte
+}
+
+var scratches = sync.Pool{New: func() any { return &scratch{keccak: crypto.NewKeccakState()} }}
+
 // Keccak256 is Ethereum's hash: the original Keccak padding, not SHA-3's.
-func Keccak256(b []byte) chain.Hash { return chain.Hash(crypto.Keccak256Hash(b)) }
+func Keccak256(b []byte) chain.Hash {
+	s := scratches.Get().(*scratch)
+	sum := s.hash(b)
+	scratches.Put(s)
+	return sum
+}
+
+func (s *scratch) hash(b []byte) chain.Hash {
+	s.keccak.Reset()
+	s.keccak.Write(b)
+	s.keccak.Read(s.sum[:]) // neither ever fails
+	return s.sum
+}
 
 // halfOrder is half the order of secp256k1, rounded down: the largest s of a
 // signature that is not malleable (EIP-2).
@@ -51,19 +74,17 @@ func Recover(digest *[32]byte, sig *[65]byte) (chain.Address, bool) {
 	if v > 1 || string(sig[32:64]) > string(halfOrder[:]) {
 		return chain.Address{}, false
 	}
-	plain := *sig
-	plain[64] = v
-	pub, err := crypto.Ecrecover(digest[:], plain[:])
-	if err != nil {
-		return chain.Address{}, false
+	s := scratches.Get().(*scratch)
+	s.sig = *sig
+	s.sig[64] = v
+	var who chain.Address
+	public, err := crypto.Ecrecover(digest[:], s.sig[:])
+	if err == nil {
+		sum := s.hash(public[1:]) // without the tag of an uncompressed point
+		copy(who[:], sum[12:])
 	}
-	return addressOf(pub), true
-}
-
-func addressOf(uncompressed []byte) (a chain.Address) {
-	sum := Keccak256(uncompressed[1:])
-	copy(a[:], sum[12:])
-	return a
+	scratches.Put(s)
+	return who, err == nil
 }
 
 // Key is a private key.

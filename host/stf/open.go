@@ -14,6 +14,8 @@ type Executor struct {
 	Machine Machine
 	Schema  *Schema
 	Hash    chain.Hash // of the module
+
+	expect int // transactions of the block before: room for as many is made at once
 }
 
 // NewExecutor makes a machine for program.
@@ -83,11 +85,13 @@ func (e *Executor) hookError(export string, height uint64, out Outcome) error {
 // Begin opens a block over ov, which must be empty.
 func (e *Executor) Begin(ov *state.Overlay, height, time uint64, oracle chain.OracleSnapshot) (*Open, error) {
 	o := &Open{exec: e, ctx: abi.Context{Height: height, Time: time}, oracle: oracle, encoded: oracle.Append(nil), state: ov, clean: ov.Mark()}
-	o.bytes = chain.HeaderBytes + len(o.encoded) + 4
 	return o, o.begin()
 }
 
+// begin starts the block from nothing.
 func (o *Open) begin() error {
+	o.txs, o.results.Receipts = make([]*Tx, 0, o.exec.expect), make([]chain.Receipt, 0, o.exec.expect)
+	o.bytes, o.output = chain.HeaderBytes+len(o.encoded)+4, 0
 	out, err := o.exec.Machine.BeginBlock(o.state, o.ctx, o.encoded)
 	if err != nil {
 		return err
@@ -180,8 +184,6 @@ const receiptOverhead = 32 + 2 + 4 + 4
 func (o *Open) rebuild() error {
 	txs, want := o.txs, o.results.Receipts
 	o.state.Revert(o.clean)
-	o.txs, o.results, o.output = nil, chain.Results{}, 0
-	o.bytes = chain.HeaderBytes + len(o.encoded) + 4
 	if err := o.begin(); err != nil {
 		return err
 	}
@@ -207,6 +209,7 @@ func (o *Open) Close() (*Closed, error) {
 		return nil, o.exec.hookError(abi.ExportEndBlock, o.ctx.Height, out)
 	}
 	o.results.End = out.Events
+	o.exec.expect = len(o.txs)
 	c := &Closed{Height: o.ctx.Height, Time: o.ctx.Time, Oracle: o.oracle, Results: o.results, Overlay: o.state,
 		moduleHash: o.exec.Hash, Txs: make([][]byte, len(o.txs)), leaves: make([]chain.Hash, len(o.txs))}
 	for i, tx := range o.txs {
@@ -215,9 +218,12 @@ func (o *Open) Close() (*Closed, error) {
 	return c, nil
 }
 
-// Hash computes what the header commits to beside the state; nobody else may use
-// c meanwhile. [Closed.Header] calls it if nobody has.
+// Hash computes what the header commits to beside the state, once; nobody else
+// may use c meanwhile. [Closed.Header] and [Closed.TxsRoot] call it if nobody has.
 func (c *Closed) Hash() {
+	if c.hashed {
+		return
+	}
 	for i := range c.leaves {
 		if c.leaves[i] == (chain.Hash{}) {
 			c.leaves[i] = chain.LeafHash(c.Txs[i])
@@ -227,12 +233,16 @@ func (c *Closed) Hash() {
 	c.leaves, c.hashed = nil, true
 }
 
+// TxsRoot is the Merkle root over the transactions.
+func (c *Closed) TxsRoot() chain.Hash {
+	c.Hash()
+	return c.txsRoot
+}
+
 // Header is the unsigned header that follows parent, given the state root after
 // the block.
 func (c *Closed) Header(parent *chain.Header, root chain.Hash) chain.Header {
-	if !c.hashed {
-		c.Hash()
-	}
+	c.Hash()
 	return chain.Header{
 		Version: chain.BlockVersion, ChainID: parent.ChainID, Height: c.Height, Parent: parent.Hash(), Time: c.Time,
 		OracleHash: c.oracleHash, TxsRoot: c.txsRoot, ReceiptsRoot: c.receiptsRoot, StateRoot: root,

@@ -32,17 +32,27 @@ type Session struct {
 	accepted bool
 	id       chain.Hash
 	written  int // bytes of keys and values
-	events   [][]byte
 	output   []byte
 	record   bool // remember hashes in tx
+
+	// What outlives the call: events, and what a Tx caches.
+	events     arena[[]byte]
+	hashes     arena[Keccak]
+	signers    arena[Signer]
+	bytes      bytesArena
+	inspection abi.Inspection // reused
 }
 
 // Start begins an export call. state is nil in a phase that cannot write; tx is
 // nil where there is none.
 func (s *Session) Start(export string, phase abi.Phase, view View, state State, tx *Tx) {
 	s.export, s.phase, s.view, s.state, s.tx = export, phase, view, state, tx
-	s.accepted, s.id, s.written, s.events, s.output = false, chain.Hash{}, 0, nil, s.output[:0]
-	s.record = phase == abi.PhaseNone && tx != nil
+	s.accepted, s.id, s.written, s.output = false, chain.Hash{}, 0, s.output[:0]
+	s.events.begin()
+	if s.record = phase == abi.PhaseNone && tx != nil; s.record {
+		s.hashes.begin()
+		tx.Hashes = nil
+	}
 	if state != nil {
 		s.start = state.Mark()
 		s.kept = s.start
@@ -58,14 +68,17 @@ func (s *Session) Finish(code abi.Code, trap string) Outcome {
 	out := Outcome{Code: code, Accepted: s.accepted, ID: s.id, Output: s.output}
 	switch {
 	case code == abi.CodeOK:
-		out.Events = s.events
 		if s.phase == abi.PhaseExecute && !s.accepted {
 			// Nothing may be written for a transaction that never was accepted.
 			s.state.Revert(s.start)
-			out.Events = nil
+			break
 		}
+		out.Events = s.events.run()
 	case s.state != nil:
 		s.state.Revert(s.kept)
+	}
+	if out.Events == nil {
+		s.events.drop()
 	}
 	if code != abi.CodeOK {
 		out.Detail = trap
@@ -161,7 +174,8 @@ func (s *Session) Keccak256(b []byte) chain.Hash {
 	}
 	sum := s.Crypto.Keccak256(b)
 	if s.record && len(s.tx.Hashes) < maxRemembered {
-		s.tx.Hashes = append(s.tx.Hashes, Keccak{Input: append([]byte(nil), b...), Sum: sum})
+		s.hashes.add(Keccak{Input: s.bytes.keep(b), Sum: sum})
+		s.tx.Hashes = s.hashes.run()
 	}
 	return sum
 }
@@ -208,10 +222,10 @@ func (s *Session) Emit(event []byte) *Trap {
 	if s.phase < abi.PhaseHook {
 		return s.forbid(abi.ImportEmit)
 	}
-	if len(event) > abi.MaxEventBytes || len(s.events) >= abi.MaxEventsPerRun {
-		return &Trap{fmt.Sprintf("event %d of %d bytes, limits %d and %d", len(s.events)+1, len(event), abi.MaxEventsPerRun, abi.MaxEventBytes)}
+	if n := s.events.count(); len(event) > abi.MaxEventBytes || n >= abi.MaxEventsPerRun {
+		return &Trap{fmt.Sprintf("event %d of %d bytes, limits %d and %d", n+1, len(event), abi.MaxEventsPerRun, abi.MaxEventBytes)}
 	}
-	s.events = append(s.events, append([]byte(nil), event...))
+	s.events.add(s.bytes.keep(event))
 	return nil
 }
 
@@ -243,16 +257,19 @@ func (s *Session) Inspected(tx *Tx, out Outcome, schema *Schema) {
 		tx.Refusal = schema.Refusal(out)
 		return
 	}
-	var v abi.Inspection
-	if !abi.ReadInspection(out.Output, &v) {
+	v := &s.inspection
+	if !abi.ReadInspection(out.Output, v) {
 		tx.Refusal = &Refusal{Code: abi.CodeTrap, Name: "Trap", Detail: "inspect returned malformed output"}
 		return
 	}
 	tx.ID = v.ID
-	tx.Signers = make([]Signer, len(v.Signatures))
+	s.signers.begin()
 	for i := range v.Signatures {
+		s.signers.add(Signer{Signature: v.Signatures[i]})
+	}
+	tx.Signers = s.signers.run()
+	for i := range tx.Signers {
 		c := &tx.Signers[i]
-		c.Signature = v.Signatures[i]
 		c.Address, c.OK = s.Crypto.Recover(&c.Digest, &c.Sig)
 	}
 }
