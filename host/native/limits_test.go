@@ -1,11 +1,13 @@
 package native_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"testing"
 
 	"github.com/kaizenchain/kaizen/host/chain"
+	"github.com/kaizenchain/kaizen/host/hosttest/traffic"
 	"github.com/kaizenchain/kaizen/host/secp"
 	"github.com/kaizenchain/kaizen/host/state"
 	"github.com/kaizenchain/kaizen/host/wasm"
@@ -53,6 +55,44 @@ func TestLargestInputsFit(t *testing.T) {
 		if err != nil || out.Code != 0 || len(out.Output) == 0 {
 			t.Errorf("query %x: code %x %s %v", q, out.Code, out.Detail, err)
 		}
+	}
+}
+
+// TestLargestPagesFit asks the market, compiled, for as many theses as one answer
+// has, and for as many as one looks at in vain; and settles one whose window is as
+// long as can be, with a breach at its very end.
+func TestLargestPagesFit(t *testing.T) {
+	p, err := wasm.Load(context.Background(), rfq.Wasm, wasm.Options{Engine: wasm.Compiler, Crypto: traffic.Fake{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	g := traffic.New(1, traffic.Fake{})
+	w := newMarket(t, p, g)
+	const n = 2 * query.MaxWork
+	for _, x := range w.submits(n, rfq.MaxDueMs-500) {
+		w.execute(x)
+	}
+	solver := g.Address(8)
+	for _, f := range []query.Filter{{State: query.Any}, {State: query.Open}, {State: query.Settled}, {State: query.Any, Solver: &solver}, {State: query.Cancelled, Solver: &solver}} {
+		f.Page.Limit = query.MaxTheses
+		out, err := p.Query(w.state, w.ctx, query.Theses(&f))
+		if err != nil || out.Code != 0 || len(out.Output) == 0 {
+			t.Errorf("filter %+v: code %x %s %v", f, out.Code, out.Detail, err)
+		}
+	}
+	end := w.ctx.Time + rfq.MaxDueMs - 500
+	for w.ctx.Time < end-3000 {
+		w.block(2900)
+	}
+	w.price = 1
+	w.block(end - w.ctx.Time)
+	w.price = 100
+	w.block(500 + rfq.GraceMs)
+	settle := tx.Transaction{From: g.Address(0), Timestamp: w.ctx.Time, Kind: tx.KindRfqSettle, RfqSettle: tx.RfqSettle{ThesisID: n}}
+	w.execute(w.inspect(g.Sign(0, &settle)))
+	if out, err := p.Query(w.state, w.ctx, query.Thesis(n)); err != nil || !bytes.Contains(out.Output, []byte(`"SettledSolverWin"`)) {
+		t.Errorf("%s %v", out.Output, err)
 	}
 }
 

@@ -12,18 +12,25 @@ func TestReaderTakesWhatWasAppended(t *testing.T) {
 	b = AppendBool(b, true)
 	b = AppendBytes(b, []byte{1, 2})
 	b = AppendString(b, "hé")
-	b = append(b, make([]byte, 20+32+65)...)
+	var tail [20 + 32 + 65]byte
+	for i := range tail {
+		tail[i] = byte(i)
+	}
+	b = append(b, tail[:]...)
 	r := NewReader(b)
 	if r.U16() != 0xABCD || r.U32() != 0xDEADBEEF || r.U64() != 1<<63|5 || !r.Bool() ||
 		!bytes.Equal(r.Bytes(2), []byte{1, 2}) || r.String(3) != "hé" {
 		t.Fatal("a value came back different")
 	}
-	r.Bytes20()
-	r.Bytes32()
+	if r.Bytes20() != [20]byte(tail[:]) || r.Bytes32() != [32]byte(tail[20:]) {
+		t.Fatal("an address or hash came back different")
+	}
 	if r.Done() {
 		t.Fatal("done with 65 bytes left")
 	}
-	r.Bytes65()
+	if r.Bytes65() != [65]byte(tail[52:]) {
+		t.Fatal("a signature came back different")
+	}
 	if !r.Done() {
 		t.Fatal("not done at the end")
 	}
@@ -34,6 +41,9 @@ func TestReaderFails(t *testing.T) {
 		"u16":             func(r *Reader) { r.Take(3); r.U16() },
 		"u64":             func(r *Reader) { r.U64() },
 		"negative take":   func(r *Reader) { r.Take(-1) },
+		"address":         func(r *Reader) { r.Bytes20() },
+		"hash":            func(r *Reader) { r.Bytes32() },
+		"signature":       func(r *Reader) { r.Bytes65() },
 		"bool 2":          func(r *Reader) { r.Bool() },
 		"over max":        func(r *Reader) { r.Bytes(1) },
 		"count too large": func(r *Reader) { r.Count(1) },

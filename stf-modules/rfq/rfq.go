@@ -42,6 +42,7 @@ type Module struct {
 	party     party
 	ring      ring.Ring
 	schedule  schedule.Schedule
+	shown     market // of the thesis that a query has shown last
 	key       [abi.MaxKeyBytes]byte
 	accountAt [1 + 20]byte
 	event     [abi.MaxEventBytes]byte

@@ -10,6 +10,7 @@ import (
 	"github.com/kaizenchain/kaizen/stf-modules/rfq"
 	"github.com/kaizenchain/kaizen/stf-modules/rfq/params"
 	"github.com/kaizenchain/kaizen/stf-modules/rfq/query"
+	"github.com/kaizenchain/kaizen/stf-modules/rfq/ring"
 	"github.com/kaizenchain/kaizen/stf-modules/rfq/tx"
 )
 
@@ -302,7 +303,7 @@ func TestForgottenWindow(t *testing.T) {
 				q := w.quoteOf(user, solver)
 				q.End = q.Start + 20_000
 				if c.breach == 310 {
-					q.End = q.Start + 100_000
+					q.End = q.Start + 400_000
 				}
 				w.must("ok", solver, w.accept(user, q))
 				if c.breach > 0 {
@@ -335,6 +336,30 @@ func TestForgottenWindow(t *testing.T) {
 				w.settledAs(q, c.want, traffic.Settler)
 			}
 		})
+	}
+}
+
+// TestForgottenSecond loses the first second of a window, which is no hole by its
+// length: but nobody knows what happened in it.
+func TestForgottenSecond(t *testing.T) {
+	for _, forgotten := range []bool{false, true} {
+		w := theses(t)
+		q := w.quoteOf(user, solver)
+		page := (w.ctx.Time/ring.PageMs + 2) * ring.PageMs
+		q.Start, q.End, q.Deadline = page-1000, page+10_000, maxU64
+		w.must("ok", solver, w.accept(user, q))
+		w.run(q.End, 100)
+		newest := page + ring.SpanMs
+		want, other := "void", tx.UserWins
+		if !forgotten {
+			newest -= ring.PageMs
+			want, other = "user_wins", tx.Void
+		}
+		w.walk(newest-1, 100)
+		w.tick(1, 100)
+		w.unchanged(map[bool]string{true: "OracleDataNotFound", false: "OracleDataComplete"}[forgotten], traffic.Settler, claim(1, tx.Settlement{Kind: other}))
+		w.must("ok", 5, settle(1))
+		w.settledAs(q, want, 5)
 	}
 }
 

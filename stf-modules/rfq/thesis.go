@@ -64,36 +64,50 @@ func (t *thesis) breaks(price uint64) bool { return price < t.quote.Lower || pri
 
 func (t *thesis) key() schedule.Key { return schedule.Key{Due: t.due, ID: t.id} }
 
-// state is what the thesis is in at a time.
+// state is what the thesis is in at a time, by its record.
 func (t *thesis) state(now uint64) query.State {
-	switch {
-	case t.outcome != open:
-		return query.SettledUserWin + query.State(t.outcome-userWins)
-	case now < t.quote.Start:
+	b := &t.buf
+	switch o := outcome(b[0]); {
+	case o != open:
+		return query.SettledUserWin + query.State(o-userWins)
+	case now < getU64(b[atQuote+tx.QuoteStart:]):
 		return query.Created
-	case now < t.quote.End:
+	case now < getU64(b[atQuote+tx.QuoteEnd:]):
 		return query.Active
-	case now < t.due:
+	case now < getU64(b[1:]):
 		return query.InChallengeWindow
 	default:
 		return query.Due
 	}
 }
 
+// loadThesis reads a thesis's record into m.thesis; false if there is no such
+// thesis.
+func (m *Module) loadThesis(env *sdk.Env, id uint64) bool {
+	m.thesis.id = id
+	_, ok := env.GetInto(m.thesisKey(id), m.thesis.buf[:])
+	return ok
+}
+
 // readThesis fills m.thesis; false if there is no such thesis.
 func (m *Module) readThesis(env *sdk.Env, id uint64) bool {
-	t := &m.thesis
-	if _, ok := env.GetInto(m.thesisKey(id), t.buf[:]); !ok {
+	if !m.loadThesis(env, id) {
 		return false
 	}
+	m.decodeThesis()
+	return true
+}
+
+// decodeThesis takes the record of m.thesis apart.
+func (m *Module) decodeThesis() {
+	t := &m.thesis
 	b := &t.buf
-	t.id, t.outcome = id, outcome(b[0])
+	t.outcome = outcome(b[0])
 	for i, p := range [...]*uint64{&t.due, &t.created, &t.settled, &t.breachTimestamp, &t.breachPrice} {
 		*p = getU64(b[1+8*i:])
 	}
 	t.settledBy, t.hash = tx.Address(b[41:]), tx.Hash(b[61:])
-	t.quote, _ = tx.DecodeQuote(b[atQuote:])
-	return true
+	t.quote.Decode((*[tx.QuoteBytes]byte)(b[atQuote:]))
 }
 
 // writeThesis writes m.thesis.

@@ -369,6 +369,59 @@ func TestOpenInterestEdge(t *testing.T) {
 	}
 }
 
+// TestExactFunds bets everything there is, and one more.
+func TestExactFunds(t *testing.T) {
+	w := theses(t)
+	q := w.quoteOf(user, solver)
+	for _, c := range []struct {
+		bet, payout uint64
+		want        string
+	}{{1_000_001, 1_500_000, "InsufficientBalance"}, {1_000_000, 2_000_001, "InsufficientBalance"}, {1_000_000, 2_000_000, "ok"}} {
+		q.BetAmount, q.Payout = c.bet, c.payout
+		if c.want == "ok" {
+			w.must("ok", solver, w.accept(user, q))
+		} else {
+			w.unchanged(c.want, solver, w.accept(user, q))
+		}
+	}
+	if w.holds(user) != "0 1000000" || w.holds(solver) != "0 1000000" {
+		t.Errorf("user %s, solver %s", w.holds(user), w.holds(solver))
+	}
+}
+
+// TestStale is about how old a price may be, to the ms, and about a snapshot that
+// is marked.
+func TestStale(t *testing.T) {
+	w := theses(t)
+	salt := uint64(0)
+	submit := func(want string) {
+		t.Helper()
+		q := w.quoteOf(user, solver)
+		salt++
+		if q.Salt = salt; want == "ok" {
+			w.must("ok", solver, w.accept(user, q))
+		} else {
+			w.unchanged(want, solver, w.accept(user, q))
+		}
+	}
+	w.tick(3000, 0)
+	submit("ok")
+	w.tick(1, 0)
+	submit("OracleStale")
+	w.tick(1, 100)
+	submit("ok")
+	marked := oracle(100, w.ctx.Time+100)
+	marked.Stale = true
+	w.block(w.ctx.Time+100, marked)
+	submit("OracleStale")
+	w.tick(100, 0)
+	submit("ok")
+
+	w = newWorld(t, traffic.New(1, traffic.Fake{}), nil)
+	w.block(2000, chain.OracleSnapshot{}) // no price yet, and little time
+	submit("OracleStale")
+}
+
 // TestWrongSigner is about the two signatures under a quote.
 func TestWrongSigner(t *testing.T) {
 	w := theses(t)
@@ -485,6 +538,9 @@ func TestSpan(t *testing.T) {
 	w := theses(t)
 	q := w.quoteOf(user, solver)
 	q.End = w.ctx.Time + rfq.MaxDueMs - 500
+	if rfq.MaxDueMs != 65_536*100-2*6_400-60_000 {
+		t.Fatalf("a thesis may be due in %d ms", rfq.MaxDueMs)
+	}
 	w.must("ok", solver, w.accept(user, q))
 	w.walk(q.End+500+rfq.GraceMs-1, 100)
 	w.unchanged("ChallengeWindowNotOver", 5, settle(1))

@@ -31,9 +31,12 @@ func (m *Module) renderThesis(env *sdk.Env, ctx abi.Context, j *sdk.JSON) {
 	}
 	hexMember(j, "quote_hash", t.hash[:])
 	numberMember(j, "thesis_type", uint64(q.ThesisType))
-	v, _ := m.market(env, &q.Base, &q.Quote)
+	v := &m.shown
+	if v.base != q.Base || v.quote != q.Quote {
+		*v, _ = m.market(env, &q.Base, &q.Quote)
+	}
 	member(j, "pair", v.name)
-	pairMembers(j, &v)
+	pairMembers(j, v)
 	amountMember(j, "lower", q.Lower)
 	amountMember(j, "upper", q.Upper)
 	amountMember(j, "bet_amount", q.BetAmount)
@@ -75,29 +78,31 @@ type listing struct {
 	pair         *[40]byte   // base ‖ quote, nil for any
 	user, solver *tx.Address // nil for any
 	left         uint32      // how many theses the page has room for
-	examine      uint32      // how many may be looked at
+	work         int         // what may still be done
 	next         []byte      // where the next page begins, nil if this is the last
 	cursor       [query.MaxCursor]byte
 }
 
 // full reports whether the page ends before the next candidate.
-func (l *listing) full() bool { return l.left == 0 || l.examine == 0 }
+func (l *listing) full() bool { return l.left == 0 || l.work <= 0 }
 
 // offer shows a candidate, which is in the page if it fits.
 func (m *Module) offer(env *sdk.Env, ctx abi.Context, l *listing, id uint64, j *sdk.JSON) {
-	l.examine--
+	l.work--
 	t := &m.thesis
-	if !m.readThesis(env, id) {
+	if !m.loadThesis(env, id) {
 		panic("a thesis is missing from state")
 	}
-	q := &t.quote
+	q := t.buf[atQuote:]
 	switch {
 	case !l.state.Has(t.state(ctx.Time)):
-	case l.user != nil && *l.user != q.User:
-	case l.solver != nil && *l.solver != q.Solver:
-	case l.pair != nil && (q.Base != tx.Address(l.pair[:20]) || q.Quote != tx.Address(l.pair[20:])):
+	case l.user != nil && *l.user != tx.Address(q[tx.QuoteUser:]):
+	case l.solver != nil && *l.solver != tx.Address(q[tx.QuoteSolver:]):
+	case l.pair != nil && *l.pair != [40]byte(q[tx.QuotePair:]):
 	default:
 		l.left--
+		l.work -= query.ShownWork
+		m.decodeThesis()
 		m.renderThesis(env, ctx, j)
 	}
 }
@@ -116,7 +121,7 @@ func noSuchMarket(env *sdk.Env) abi.Code {
 }
 
 func (m *Module) queryTheses(env *sdk.Env, ctx abi.Context, f *query.Filter, j *sdk.JSON) abi.Code {
-	l := &listing{state: f.State, user: f.User, solver: f.Solver, left: f.Page.Limit, examine: query.MaxExamined}
+	l := &listing{state: f.State, user: f.User, solver: f.Solver, left: f.Page.Limit, work: query.MaxWork}
 	if f.Pair != "" {
 		pair, ok := m.pairOf(env, f.Pair)
 		if !ok {
@@ -146,7 +151,7 @@ func (m *Module) queryDue(env *sdk.Env, ctx abi.Context, name string, until uint
 	if !ok {
 		return noSuchMarket(env)
 	}
-	l := &listing{state: query.Open, pair: &pair, left: p.Limit, examine: query.MaxExamined}
+	l := &listing{state: query.Open, pair: &pair, left: p.Limit, work: query.MaxWork}
 	openTheses(j)
 	if !m.listOpen(env, ctx, l, p.Cursor, until, j) {
 		return badCursor(env)

@@ -172,7 +172,7 @@ func ids(all []listed) (ids []uint64) {
 func TestDueTheses(t *testing.T) {
 	w, all := crowd(t, 400)
 	for market, name := range pairs {
-		for _, until := range []uint64{0, w.ctx.Time, w.ctx.Time + 1000, maxU64} {
+		for _, until := range []uint64{0, w.ctx.Time, all[10].due, all[100].due, all[200].due, all[300].due - 1, maxU64} {
 			want := slices.DeleteFunc(slices.Clone(all), func(x listed) bool {
 				return x.market != market || !query.Open.Has(x.state) || x.due > until
 			})
@@ -185,9 +185,9 @@ func TestDueTheses(t *testing.T) {
 	}
 }
 
-// TestExamined meets the bound on what one answer looks at.
-func TestExamined(t *testing.T) {
-	w, _ := crowd(t, query.MaxExamined+10)
+// TestWork meets the bound on what one answer costs.
+func TestWork(t *testing.T) {
+	w, _ := crowd(t, query.MaxWork+10)
 	got := w.query(query.Theses(&query.Filter{State: query.SettledSolverWin, Page: query.Page{Limit: 5}}))
 	if len(got["theses"].([]any)) != 0 || got["next"] != "0x0a00000000000000" {
 		t.Errorf("the first answer is %v", got)
@@ -197,6 +197,10 @@ func TestExamined(t *testing.T) {
 	})
 	if len(none) != 0 || pages != 2 {
 		t.Errorf("%v in %d pages", none, pages)
+	}
+	got = w.query(query.Theses(&query.Filter{State: query.Any, Page: query.Page{Limit: query.MaxTheses}}))
+	if n := len(got["theses"].([]any)); n != 286 || got["next"] == nil {
+		t.Errorf("a page has %d, and then %v", n, got["next"])
 	}
 }
 

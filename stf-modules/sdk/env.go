@@ -101,23 +101,38 @@ func (t Text) U64(v uint64) Text { return appendDecimal(t, v) }
 //go:noinline
 func (t Text) Hex(b []byte) Text { return appendHex(append(t, '0', 'x'), b) }
 
+// pairs are the decimal numbers of two digits.
+const pairs = "00010203040506070809101112131415161718192021222324252627282930313233343536373839404142434445464748495051525354555657585960616263646566676869707172737475767778798081828384858687888990919293949596979899"
+
 func appendDecimal(dst []byte, v uint64) []byte {
 	var digits [20]byte
 	i := len(digits)
-	for {
-		i--
-		digits[i] = byte('0' + v%10)
-		if v /= 10; v == 0 {
-			return append(dst, digits[i:]...)
-		}
+	for v >= 100 {
+		q := v / 100
+		p := 2 * (v - 100*q)
+		i -= 2
+		digits[i], digits[i+1] = pairs[p], pairs[p+1]
+		v = q
 	}
+	if v >= 10 {
+		i--
+		digits[i] = pairs[2*v+1]
+		v /= 10
+	}
+	i--
+	digits[i] = byte('0' + v)
+	return append(dst, digits[i:]...)
 }
 
 const hexDigits = "0123456789abcdef"
 
+// appendHex makes room once: an append for each digit is what costs in a guest.
 func appendHex(dst, b []byte) []byte {
-	for _, c := range b {
-		dst = append(dst, hexDigits[c>>4], hexDigits[c&15])
+	n := len(dst)
+	dst = append(append(dst, b...), b...)
+	digits := dst[n:]
+	for i, c := range b {
+		digits[2*i], digits[2*i+1] = hexDigits[c>>4], hexDigits[c&15]
 	}
 	return dst
 }

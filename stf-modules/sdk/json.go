@@ -16,16 +16,19 @@ type JSON struct {
 	comma bool // a value was written at this level, the next one needs a comma
 }
 
-func (j *JSON) next() {
+// next is the text so far, ready for a value: every method appends to it and stores
+// it once, because inside a guest a store of a slice is what costs.
+func (j *JSON) next() []byte {
+	b := j.Buf
 	if j.comma {
-		j.Buf = append(j.Buf, ',')
+		b = append(b, ',')
 	}
 	j.comma = true
+	return b
 }
 
 func (j *JSON) open(c byte) {
-	j.next()
-	j.Buf = append(j.Buf, c)
+	j.Buf = append(j.next(), c)
 	j.comma = false
 }
 
@@ -54,12 +57,12 @@ func (j *JSON) Array() { j.open('[') }
 //go:noinline
 func (j *JSON) EndArray() { j.close(']') }
 
-// Key writes a member's name; its value is what is written next.
+// Key writes a member's name, which needs no escaping; its value is what is written
+// next.
 //
 //go:noinline
 func (j *JSON) Key(name string) {
-	j.Str(name)
-	j.Buf = append(j.Buf, ':')
+	j.Buf = append(append(append(j.next(), '"'), name...), '"', ':')
 	j.comma = false
 }
 
@@ -67,68 +70,56 @@ func (j *JSON) Key(name string) {
 //
 //go:noinline
 func (j *JSON) Str(s string) {
-	j.next()
-	j.Buf = append(j.Buf, '"')
+	b := append(j.next(), '"')
+	plain := 0 // up to where s has been written, whole pieces at a time
 	for i := range len(s) {
-		j.char(s[i])
+		if c := s[i]; c < 0x20 || c == '"' || c == '\\' {
+			b = appendEscaped(append(b, s[plain:i]...), c)
+			plain = i + 1
+		}
 	}
-	j.Buf = append(j.Buf, '"')
+	j.Buf = append(append(b, s[plain:]...), '"')
 }
 
-// char escapes what JSON does not take raw. Bytes beyond ASCII pass through: text
-// in state was checked to be printable ASCII or UTF-8 when it was written.
-func (j *JSON) char(c byte) {
-	switch {
-	case c == '"' || c == '\\':
-		j.Buf = append(j.Buf, '\\', c)
-	case c < 0x20:
-		j.Buf = append(j.Buf, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
-	default:
-		j.Buf = append(j.Buf, c)
+// appendEscaped writes what JSON does not take raw. Bytes beyond ASCII pass through:
+// text in state was checked to be printable ASCII or UTF-8 when it was written.
+//
+//go:noinline
+func appendEscaped(dst []byte, c byte) []byte {
+	if c < 0x20 {
+		return append(dst, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
 	}
+	return append(dst, '\\', c)
 }
 
 // Number writes v as a JSON number: heights, indexes, times.
 //
 //go:noinline
-func (j *JSON) Number(v uint64) {
-	j.next()
-	j.Buf = appendDecimal(j.Buf, v)
-}
+func (j *JSON) Number(v uint64) { j.Buf = appendDecimal(j.next(), v) }
 
 // Amount writes v as a decimal string: amounts and prices, which JSON numbers
 // would round.
 //
 //go:noinline
-func (j *JSON) Amount(v uint64) {
-	j.next()
-	j.Buf = append(appendDecimal(append(j.Buf, '"'), v), '"')
-}
+func (j *JSON) Amount(v uint64) { j.Buf = append(appendDecimal(append(j.next(), '"'), v), '"') }
 
 // Hex writes b as a string of 0x and hex.
 //
 //go:noinline
-func (j *JSON) Hex(b []byte) {
-	j.next()
-	j.Buf = append(appendHex(append(j.Buf, '"', '0', 'x'), b), '"')
-}
+func (j *JSON) Hex(b []byte) { j.Buf = append(appendHex(append(j.next(), '"', '0', 'x'), b), '"') }
 
 // Bool writes true or false.
 //
 //go:noinline
 func (j *JSON) Bool(v bool) {
-	j.next()
 	if v {
-		j.Buf = append(j.Buf, "true"...)
+		j.Buf = append(j.next(), "true"...)
 	} else {
-		j.Buf = append(j.Buf, "false"...)
+		j.Buf = append(j.next(), "false"...)
 	}
 }
 
 // Null writes null.
 //
 //go:noinline
-func (j *JSON) Null() {
-	j.next()
-	j.Buf = append(j.Buf, "null"...)
-}
+func (j *JSON) Null() { j.Buf = append(j.next(), "null"...) }

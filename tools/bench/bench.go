@@ -30,6 +30,7 @@ var suites = []suite{
 	{"store", (*bench).store},
 	{"replay", (*bench).replay},
 	{"node", (*bench).node},
+	{"market", (*bench).market},
 	{"http", (*bench).http},
 	{"latency", (*bench).latency},
 	{"stalled", (*bench).stalled},

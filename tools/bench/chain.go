@@ -28,10 +28,10 @@ import (
 // Genesis funds the senders; every other account is made by a transfer, since a
 // genesis document has no room for more.
 const (
-	maxSenders     = params.MaxAccounts
-	senderBalance  = 1_000_000_000_000 // 1,000,000 USDC each
-	accountsPerKey = 4                 // at least so many accounts for each sender
-	batchBlocks    = 16                // blocks stored with one sync while the chain is made
+	maxSenders     = params.MaxAccounts - workers // the rest are settlers
+	senderBalance  = 1_000_000_000_000            // 1,000,000 USDC each
+	accountsPerKey = 4                            // at least so many accounts for each sender
+	batchBlocks    = 16                           // blocks stored with one sync while the chain is made
 )
 
 // signed is a transaction and what its signature is about.
@@ -47,9 +47,10 @@ type signed struct {
 type wallets struct {
 	keys     []*secp.Key
 	senders  []tx.Address // of keys
-	accounts int          // of which the first are the senders
-	clock    []uint64     // timestamp of each sender's newest transaction, ms
-	turn     int          // whose turn it is to send
+	settlers [workers]settler
+	accounts int      // of which the first are the senders
+	clock    []uint64 // timestamp of each sender's newest transaction, ms
+	turn     int      // whose turn it is to send
 	rand     *rand.Rand
 }
 
@@ -59,15 +60,24 @@ func newWallets(accounts int) *wallets {
 		rand: rand.New(rand.NewPCG(1, uint64(accounts)))}
 	onAllCores(n, func(from, to int) {
 		for i := from; i < to; i++ {
-			scalar := numbered("bench key", i)
-			key, err := secp.NewKey(scalar[:])
-			if err != nil {
-				panic(fmt.Sprintf("key %d: %v", i, err)) // one SHA-256 in 2^128 is no key
-			}
-			w.keys[i], w.senders[i] = key, tx.Address(key.Address())
+			w.keys[i] = numberedKey("bench key", i)
+			w.senders[i] = tx.Address(w.keys[i].Address())
 		}
 	})
+	for i := range w.settlers {
+		w.settlers[i].key = numberedKey("bench settler", i)
+		w.settlers[i].address = tx.Address(w.settlers[i].key.Address())
+	}
 	return w
+}
+
+func numberedKey(what string, i int) *secp.Key {
+	scalar := numbered(what, i)
+	key, err := secp.NewKey(scalar[:])
+	if err != nil {
+		panic(fmt.Sprintf("%s %d: %v", what, i, err)) // one SHA-256 in 2^128 is no key
+	}
+	return key
 }
 
 func numbered(what string, i int) [32]byte {
@@ -112,23 +122,24 @@ func (keccak) Keccak256(b []byte, out *[32]byte) { *out = secp.Keccak256(b) }
 
 func sign(h *tx.Hasher, key *secp.Key, t *tx.Transaction) signed {
 	digest := h.Digest(keccak{}, t)
-	sig, err := key.Sign(&digest)
+	t.Signature = mustSign(key, &digest)
+	return signed{raw: t.Append(make([]byte, 0, 128)), digest: digest, sig: t.Signature, from: t.From}
+}
+
+func mustSign(key *secp.Key, digest *tx.Hash) tx.Signature {
+	sig, err := key.Sign(digest)
 	if err != nil {
 		panic(fmt.Sprintf("sign: %v", err)) // it has no other input than a key that was checked
 	}
-	t.Signature = sig
-	return signed{raw: t.Append(make([]byte, 0, 128)), digest: digest, sig: sig, from: t.From}
+	return sig
 }
 
 // load signs n transfers between existing accounts, to be sent now.
 func (w *wallets) load(n int) [][]byte {
-	made := w.transfers(n, uint64(time.Now().UnixMilli()), func(int) int { return w.rand.IntN(w.accounts) })
-	raws := make([][]byte, n)
-	for i := range made {
-		raws[i] = made[i].raw
-	}
-	return raws
+	return rawsOf(w.transfers(n, nowMs(), func(int) int { return w.rand.IntN(w.accounts) }))
 }
+
+func nowMs() uint64 { return uint64(time.Now().UnixMilli()) }
 
 // onAllCores splits [0, n) among the cores in runs.
 func onAllCores(n int, run func(from, to int)) {
@@ -217,10 +228,14 @@ func (c *testChain) init(program stf.Program) (ed25519.PrivateKey, error) {
 	for _, a := range c.wallets.senders {
 		p.Accounts = append(p.Accounts, params.Account{Address: a, Balance: senderBalance})
 	}
+	for i := range c.wallets.settlers {
+		p.Accounts = append(p.Accounts, params.Account{Address: c.wallets.settlers[i].address, Permissions: tx.PermSettler})
+	}
 	p.Sort()
 	cfg := nodeConfig("", "")
 	c.genesis = &chain.Genesis{ChainID: 1, Time: uint64(time.Now().Add(-time.Hour).UnixMilli()), IntervalMs: cfg.Block.IntervalMs,
-		MaxTxsPerBlock: cfg.Block.MaxTxsPerBlock, MaxStaleMs: cfg.Oracle.MaxStaleMs, ModuleHash: program.Hash(), Params: p.Append(nil)}
+		MaxTxsPerBlock: cfg.Block.MaxTxsPerBlock, MaxStaleMs: cfg.Oracle.MaxStaleMs,
+		SettlerEnabled: cfg.Settler.Enabled, ModuleHash: program.Hash(), Params: p.Append(nil)}
 	seed := numbered("bench sequencer", 0)
 	key := ed25519.NewKeyFromSeed(seed[:])
 	copy(c.genesis.Sequencer[:], key.Public().(ed25519.PublicKey))
@@ -326,6 +341,5 @@ func nodeConfig(dir, cache string) *node.Config {
 	cfg := node.Defaults()
 	cfg.DataDir, cfg.STF.CacheDir = dir, cache
 	cfg.RPC.Listen, cfg.Sync.Listen = "127.0.0.1:0", "127.0.0.1:0"
-	cfg.Settler.Enabled = false
 	return &cfg
 }

@@ -15,8 +15,6 @@ import (
 	"runtime/pprof"
 	"strings"
 	"time"
-
-	"github.com/kaizenchain/kaizen/host/node"
 )
 
 // The write node in a process of its own: this program again, told by its
@@ -52,7 +50,6 @@ type stats struct {
 }
 
 func childMain(dir string) int {
-	node.TuneMemory()
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
 	if err := childRun(dir, os.Stdin, os.Stdout, log); err != nil {
 		fmt.Fprintln(os.Stderr, "bench: write node:", err)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -64,21 +65,47 @@ func feed(ctx context.Context, w *writer, raws [][]byte) (time.Duration, uint64,
 	calls := batches(raws)
 	var highest atomic.Uint64
 	elapsed, err := spreadOut(len(calls), func(i int) error {
-		height := uint64(0)
-		for _, r := range w.Submit(ctx, calls[i]) {
-			if r.Err != nil {
-				return fmt.Errorf("transfer refused: %w", r.Err)
-			}
-			if r.Receipt.Code != abi.CodeOK {
-				return fmt.Errorf("transfer failed: %s", w.Schema().ErrorName(r.Receipt.Code))
-			}
-			height = max(height, r.Height)
-		}
+		height, err := submitCall(ctx, w, calls[i])
 		for old := highest.Load(); height > old && !highest.CompareAndSwap(old, height); old = highest.Load() {
+		}
+		return err
+	})
+	return elapsed, highest.Load(), err
+}
+
+// submitCall submits one call, of which everything must succeed, and returns the
+// highest block that was answered with.
+func submitCall(ctx context.Context, w *writer, raws [][]byte) (height uint64, err error) {
+	for _, r := range w.Submit(ctx, raws) {
+		if r.Err != nil {
+			return 0, fmt.Errorf("transaction refused: %w", r.Err)
+		}
+		if r.Receipt.Code != abi.CodeOK {
+			return 0, fmt.Errorf("transaction failed: %s %s", w.Schema().ErrorName(r.Receipt.Code), r.Receipt.Detail)
+		}
+		height = max(height, r.Height)
+	}
+	return height, nil
+}
+
+// streamOf is how many of n transactions make one stream: there are as many
+// streams as workers, or fewer.
+func streamOf(n int) int { return max(1, (n+workers-1)/workers) }
+
+// feedStreams is [feed] for load whose order counts: each stream is sent by one
+// caller, a call after the answers of the one before.
+func feedStreams(ctx context.Context, w *writer, raws [][]byte) (time.Duration, uint64, error) {
+	streams := slices.Collect(slices.Chunk(raws, streamOf(len(raws))))
+	heights := make([]uint64, len(streams))
+	elapsed, err := spreadOut(len(streams), func(i int) (err error) {
+		for call := range slices.Chunk(streams[i], batchSize) {
+			if heights[i], err = submitCall(ctx, w, call); err != nil {
+				return err
+			}
 		}
 		return nil
 	})
-	return elapsed, highest.Load(), err
+	return elapsed, slices.Max(heights), err
 }
 
 // sendAll offers load through the Go client.

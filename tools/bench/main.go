@@ -30,6 +30,8 @@ import (
 	"os"
 	"os/signal"
 	"regexp"
+
+	"github.com/kaizenchain/kaizen/host/node"
 )
 
 // Sizes of a run.
@@ -55,6 +57,7 @@ type options struct {
 }
 
 func main() {
+	node.TuneMemory() // as the commands do
 	if dir := os.Getenv(childEnv); dir != "" {
 		os.Exit(childMain(dir))
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -25,13 +26,13 @@ func (b *bench) node() (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, w.stop(), os.RemoveAll(dir)) }()
-	f := &feeding{bench: b, w: w, wallets: c.wallets}
+	f := &feeding{bench: b, w: w, wallets: c.wallets, feed: feed}
 	rounds, err := b.throughput(f.round)
 	if err != nil {
 		return err
 	}
 	figure := rated("node", "signed transfers executed, journaled and sealed, fed in process", "1/s", recoveryLimit, "1/s", rounds).
-		want(atLeast(0.6), atLeast(0.85)).noted(fmt.Sprintf("the last block is sealed %.0f ms after the last answer, at most", f.worst.Seconds()*1000))
+		want(atLeast(0.6), atLeast(0.85)).noted(f.note())
 	b.add(figure,
 		byTime("node", "signed transfers", f.cpu, f.recover).noted("load generator included"),
 		plain("node", "allocations for a transfer", "1", f.mallocs...).noted("load generator included"),
@@ -77,15 +78,20 @@ type feeding struct {
 	*bench
 	w       *writer
 	wallets *wallets
+	feed    func(ctx context.Context, w *writer, raws [][]byte) (time.Duration, uint64, error)
 
 	mallocs, bytes, cpu []float64     // for each transfer; cpu in µs
 	recover             []float64     // processor time of one recovery beside it, µs
 	worst               time.Duration // from the last answer to the last seal
 }
 
+func (f *feeding) note() string {
+	return fmt.Sprintf("the last block is sealed %.0f ms after the last answer, at most", f.worst.Seconds()*1000)
+}
+
 func (f *feeding) round(raws [][]byte) (float64, error) {
 	before := ownStats()
-	elapsed, highest, err := feed(f.ctx, f.w, raws)
+	elapsed, highest, err := f.feed(f.ctx, f.w, raws)
 	if err != nil {
 		return 0, err
 	}

@@ -45,8 +45,12 @@ func (s State) Has(of State) bool {
 
 // Limits of one page of theses.
 const (
-	MaxTheses   = 500   // theses
-	MaxExamined = 4_000 // theses that are looked at: a page may have fewer than asked for, and still not be the last
+	MaxTheses = 500 // theses
+	// MaxWork bounds what one answer costs: 1 for a thesis that is looked at, and
+	// ShownWork more for one that is in the page. So a page may have fewer theses than
+	// asked for, 286 at most, and still not be the last.
+	MaxWork   = 2_000
+	ShownWork = 6
 	// MaxCursor bounds a cursor, bytes.
 	MaxCursor = 18
 )

@@ -162,10 +162,10 @@ func (r *Ring) turn(next uint64) {
 	page := r.current()
 	super := page / SuperPages
 	r.loadCurrent()
-	s := newSummary(page)
-	s.scan(r.page[8:], 0, ^uint64(0))
+	w := Window{Empty: true}
+	w.scan(r.page[8:], 0, ^uint64(0))
 	load(r.store, r.superKey(super), r.super[:])
-	s.put(r.super[page%SuperPages*sumBytes:])
+	summaryAt(r.super[:], page%SuperPages).put(page, &w)
 	r.store.Set(r.superKey(super), r.super[:])
 	if next/SuperPages != super {
 		r.finish(super)
@@ -174,14 +174,14 @@ func (r *Ring) turn(next uint64) {
 
 // finish summarises the super in the buffer, leaving out pages of an earlier lap.
 func (r *Ring) finish(super uint64) {
-	s := newSummary(super)
+	w := Window{Empty: true}
 	for i := range uint64(SuperPages) {
-		if p := readSummary(r.super[i*sumBytes:]); p.is(super*SuperPages + i) {
-			s.merge(&p.Window)
+		if s := summaryAt(r.super[:], i); s.is(super*SuperPages + i) {
+			w.add(s)
 		}
 	}
 	load(r.store, r.keyOf(TopPrefix), r.top[:])
-	s.put(r.top[super%Supers*sumBytes:])
+	summaryAt(r.top[:], super%Supers).put(super, &w)
 	r.store.Set(r.keyOf(TopPrefix), r.top[:])
 }
 
@@ -250,7 +250,7 @@ func (r *Ring) Beyond(start, end, lower, upper uint64) (timestamp, price uint64,
 	q.lower, q.upper = lower, upper
 	load(r.store, r.keyOf(TopPrefix), r.top[:])
 	for super := q.first / SuperPages; super <= q.last/SuperPages && !found; super++ {
-		if super < r.current()/SuperPages && !readSummary(r.top[super%Supers*sumBytes:]).tells(super, &q) {
+		if super < r.current()/SuperPages && !summaryAt(r.top[:], super%Supers).tells(super, &q) {
 			continue
 		}
 		timestamp, price, found = r.beyondInSuper(super, &q)
@@ -261,7 +261,7 @@ func (r *Ring) Beyond(start, end, lower, upper uint64) (timestamp, price uint64,
 func (r *Ring) beyondInSuper(super uint64, q *query) (timestamp, price uint64, found bool) {
 	load(r.store, r.superKey(super), r.super[:])
 	for page := max(q.first, super*SuperPages); page <= min(q.last, super*SuperPages+SuperPages-1) && !found; page++ {
-		if page < r.current() && !readSummary(r.super[page%SuperPages*sumBytes:]).tells(page, q) {
+		if page < r.current() && !summaryAt(r.super[:], page%SuperPages).tells(page, q) {
 			continue
 		}
 		r.eachOfPage(page, q.start, q.end, func(t, p uint64) bool {
@@ -319,12 +319,12 @@ func (q *query) beyond(least, greatest uint64) bool { return least < q.lower || 
 // what cannot be shown any more must not count.
 func (r *Ring) visitSuper(super uint64, q *query, w *Window) {
 	if super < r.current()/SuperPages {
-		s := readSummary(r.top[super%Supers*sumBytes:])
+		s := summaryAt(r.top[:], super%Supers)
 		if !s.is(super) || s.outside(q) {
 			return
 		}
 		if s.inside(q) && super*SuperPages >= q.first {
-			w.merge(&s.Window)
+			w.add(s)
 			return
 		}
 	}
@@ -337,12 +337,12 @@ func (r *Ring) visitSuper(super uint64, q *query, w *Window) {
 // visitPage adds what a page holds; its super is in the buffer.
 func (r *Ring) visitPage(page uint64, q *query, w *Window) {
 	if page < r.current() {
-		s := readSummary(r.super[page%SuperPages*sumBytes:])
+		s := summaryAt(r.super[:], page%SuperPages)
 		if !s.is(page) || s.outside(q) {
 			return
 		}
 		if s.inside(q) {
-			w.merge(&s.Window)
+			w.add(s)
 			return
 		}
 	}
@@ -383,54 +383,55 @@ func (w *Window) scan(slots []byte, start, end uint64) {
 	for ; len(slots) >= slotBytes; slots = slots[slotBytes:] {
 		if t := getU64(slots); t != 0 && t >= start && t <= end {
 			p := getU64(slots[8:])
-			w.merge(&Window{Min: p, Max: p, First: t, Last: t})
+			w.merge(p, p, t, t, 0)
 		}
 	}
 }
 
-// merge adds v, whose prices are all later than those of w.
-func (w *Window) merge(v *Window) {
-	switch {
-	case v.Empty:
-	case w.Empty:
-		*w = *v
-	default:
-		w.Min, w.Max = min(w.Min, v.Min), max(w.Max, v.Max)
-		w.Gap = max(w.Gap, v.Gap, v.First-w.Last)
-		w.Last = v.Last
+// add adds what s is about.
+func (w *Window) add(s *summary) { w.merge(s.min(), s.max(), s.first(), s.last(), s.gap()) }
+
+// merge adds prices that are all later than those of w. Fields travel one by one:
+// inside a guest the structs of a long window would cost more than the rest.
+func (w *Window) merge(least, greatest, first, last, gap uint64) {
+	if w.Empty {
+		*w = Window{Min: least, Max: greatest, First: first, Last: last, Gap: gap}
+		return
 	}
+	w.Min, w.Max = min(w.Min, least), max(w.Max, greatest)
+	w.Gap = max(w.Gap, gap, first-w.Last)
+	w.Last = last
 }
 
-// summary is the window of a whole page or super, and the number of that plus
-// one, so that zeroes are the summary of nothing.
-type summary struct {
-	number uint64
-	Window
+// summary is the window of a whole page or super, in the record it is part of, with
+// the number of that plus one, so that zeroes are the summary of nothing.
+type summary [sumBytes]byte
+
+func summaryAt(record []byte, i uint64) *summary { return (*summary)(record[i*sumBytes:]) }
+
+func (s *summary) min() uint64   { return getU64(s[8:]) }
+func (s *summary) max() uint64   { return getU64(s[16:]) }
+func (s *summary) first() uint64 { return getU64(s[24:]) }
+func (s *summary) last() uint64  { return getU64(s[32:]) }
+func (s *summary) gap() uint64   { return getU64(s[40:]) }
+
+// is reports whether s is about the page or super of that number, and not of
+// another lap or of nothing.
+func (s *summary) is(number uint64) bool { return getU64(s[:]) == number+1 && s.first() != 0 }
+
+func (s *summary) inside(q *query) bool  { return s.first() >= q.start && s.last() <= q.end }
+func (s *summary) outside(q *query) bool { return s.last() < q.start || s.first() > q.end }
+
+// tells reports whether s is about prices near the window, one of them out of the
+// range.
+func (s *summary) tells(number uint64, q *query) bool {
+	return s.is(number) && !s.outside(q) && q.beyond(s.min(), s.max())
 }
 
-func newSummary(number uint64) summary { return summary{number + 1, Window{Empty: true}} }
-
-func (s *summary) is(number uint64) bool { return s.number == number+1 && !s.Empty }
-
-func (s *summary) inside(q *query) bool  { return s.First >= q.start && s.Last <= q.end }
-func (s *summary) outside(q *query) bool { return s.Last < q.start || s.First > q.end }
-
-// tells reports whether what s is about has a price in the window's neighbourhood
-// that is out of range.
-func (s summary) tells(number uint64, q *query) bool {
-	return s.is(number) && !s.outside(q) && q.beyond(s.Min, s.Max)
-}
-
-func (s *summary) put(b []byte) {
-	for i, v := range [...]uint64{s.number, s.Min, s.Max, s.First, s.Last, s.Gap} {
-		putU64(b[8*i:], v)
+func (s *summary) put(number uint64, w *Window) {
+	for i, v := range [...]uint64{number + 1, w.Min, w.Max, w.First, w.Last, w.Gap} {
+		putU64(s[8*i:], v)
 	}
-}
-
-func readSummary(b []byte) summary {
-	w := Window{Min: getU64(b[8:]), Max: getU64(b[16:]), First: getU64(b[24:]), Last: getU64(b[32:]), Gap: getU64(b[40:])}
-	w.Empty = w.First == 0
-	return summary{getU64(b), w}
 }
 
 func putU64(b []byte, v uint64) {

@@ -159,6 +159,13 @@ func TestCost(t *testing.T) {
 	if m.gets > 5*n || m.sets+m.deletes > n+n/5 {
 		t.Errorf("%d entries less cost %d reads, %d writes, %d deletions", n, m.gets, m.sets, m.deletes)
 	}
+	for _, k := range collect(s, Key{}, 100_000-10) { // a set that has shrunk costs what a small one does
+		s.Remove(k)
+	}
+	*m = memory{m: m.m}
+	if got := collect(s, Key{}, 100); len(got) != 10 || m.gets > 2 || len(m.m) > 2 {
+		t.Errorf("%d entries are in %d records, read with %d", len(got), len(m.m), m.gets)
+	}
 }
 
 // TestMarketsAreApart uses two sets that share a store.

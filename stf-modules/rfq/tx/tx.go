@@ -147,6 +147,15 @@ const Box uint8 = 0
 // QuoteBytes is the encoded size of a Quote.
 const QuoteBytes = 1 + 4*20 + 8*8
 
+// Where an encoded Quote has some of its fields.
+const (
+	QuotePair   = 1 // base, then quote
+	QuoteStart  = QuotePair + 2*20 + 4*8
+	QuoteEnd    = QuoteStart + 8
+	QuoteUser   = QuoteEnd + 2*8
+	QuoteSolver = QuoteUser + 20
+)
+
 // Append appends the encoding of q.
 func (q *Quote) Append(dst []byte) []byte {
 	dst = append(dst, q.ThesisType)
@@ -158,21 +167,24 @@ func (q *Quote) Append(dst []byte) []byte {
 	return abi.AppendU64(dst, q.Salt)
 }
 
-func (q *Quote) read(r *abi.Reader) {
-	q.ThesisType = r.U8()
-	q.Base, q.Quote = r.Bytes20(), r.Bytes20()
-	for _, p := range [...]*uint64{&q.Lower, &q.Upper, &q.BetAmount, &q.Payout, &q.Start, &q.End, &q.Deadline} {
-		*p = r.U64()
-	}
-	q.User, q.Solver = r.Bytes20(), r.Bytes20()
-	q.Salt = r.U64()
+// Decode reads an encoded quote: any bytes of that number are one.
+func (q *Quote) Decode(b *[QuoteBytes]byte) {
+	q.ThesisType = b[0]
+	q.Base, q.Quote = Address(b[QuotePair:]), Address(b[QuotePair+20:])
+	q.Lower, q.Upper = u64(b[41:]), u64(b[49:])
+	q.BetAmount, q.Payout = u64(b[57:]), u64(b[65:])
+	q.Start, q.End, q.Deadline = u64(b[QuoteStart:]), u64(b[QuoteEnd:]), u64(b[QuoteEnd+8:])
+	q.User, q.Solver = Address(b[QuoteUser:]), Address(b[QuoteSolver:])
+	q.Salt = u64(b[QuoteSolver+20:])
 }
 
 // DecodeQuote reads exactly one quote.
 func DecodeQuote(b []byte) (q Quote, ok bool) {
-	r := abi.NewReader(b)
-	q.read(&r)
-	return q, r.Done()
+	if len(b) != QuoteBytes {
+		return q, false
+	}
+	q.Decode((*[QuoteBytes]byte)(b))
+	return q, true
 }
 
 // Append appends the encoding of t.
@@ -275,7 +287,9 @@ func (t *Transaction) readPayload(r *abi.Reader) {
 	case KindProcessWithdrawal:
 		t.ProcessWithdrawal = ProcessWithdrawal{WithdrawalID: r.U64(), ExternalTxHash: r.Bytes32()}
 	case KindRfqSubmit:
-		t.RfqSubmit.Quote.read(r)
+		if b := r.Take(QuoteBytes); b != nil {
+			t.RfqSubmit.Quote.Decode((*[QuoteBytes]byte)(b))
+		}
 		t.RfqSubmit.UserSignature = r.Bytes65()
 	case KindRfqSettle:
 		t.RfqSettle = RfqSettle{ThesisID: r.U64()}
