@@ -11,7 +11,7 @@
 //
 // It imports the node's packages as any embedder would and needs no hook in them;
 // nothing imports it. It owns the method (method.md, which -md copies into the
-// document), the chain that is measured (chain.go), the load (load.go) and how
+// document), the chain that is measured (chain.go), the load (load.go, trades.go) and how
 // rounds become figures (figure.go):
 //
 //	build a chain of N accounts ─▶ for each suite: rounds of (limit, measured, limit) ─▶ median, range, ratio

@@ -172,11 +172,11 @@ func (b *bench) window(c *testChain) error {
 	}
 	defer t.exec.Machine.Close()
 	opened := nowMs()
+	due := opened + rfq.MaxDueMs
 	end, err := t.openLong(program, c.wallets, opened)
 	if err != nil {
 		return err
 	}
-	due := opened + rfq.MaxDueMs
 	t.fillHistory(opened, end)
 	settles := c.wallets.settlements(1, windowTheses, due, tx.Settlement{Kind: tx.UserWins})
 	txs := make([]*stf.Tx, len(settles))
@@ -237,7 +237,7 @@ func (t *twin) openLong(program stf.Program, w *wallets, now uint64) (end uint64
 func (t *twin) fillHistory(from, end uint64) {
 	ov := state.NewOverlay(t.tree)
 	var r ring.Ring
-	r.Open(ov, 0)
+	r.Open(ov, 0) // the first market of genesis is the traded pair
 	for at := from + ring.SlotMs; at <= end; at += ring.SlotMs {
 		r.Record(at, tradedPrice+at%997)
 	}
