@@ -40,6 +40,9 @@ func (b *bench) market() (err error) {
 	}
 	defer func() { err = errors.Join(err, w.stop(), os.RemoveAll(dir)) }()
 	m := &trading{bench: b, w: w, wallets: c.wallets}
+	if err := m.fresh(); err != nil {
+		return err
+	}
 	if err := m.open(); err != nil {
 		return err
 	}
@@ -53,6 +56,28 @@ type trading struct {
 	wallets *wallets
 	theses  int    // opened
 	started uint64 // when the last of them has started, ms
+}
+
+// fresh waits until the open block carries prices that count: the first block of
+// a node that has just started does not.
+func (m *trading) fresh() error {
+	poll := time.NewTicker(10 * time.Millisecond)
+	defer poll.Stop()
+	until := time.Now().Add(breachPatience)
+	for {
+		snapshot, _, err := m.w.Oracle(api.ByTag(api.TagPending))
+		if err != nil || !snapshot.Stale {
+			return err
+		}
+		select {
+		case now := <-poll.C:
+			if now.After(until) {
+				return fmt.Errorf("no fresh price after %s", breachPatience)
+			}
+		case <-m.ctx.Done():
+			return m.ctx.Err()
+		}
+	}
 }
 
 // lead is how far ahead quotes start: signing and sending a round has to be over
