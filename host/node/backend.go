@@ -24,15 +24,20 @@ func (w *Writer) Submit(ctx context.Context, raws [][]byte) []rpc.Submitted {
 	return w.intake.submit(ctx, raws)
 }
 
-// openBlock runs read on the executor's goroutine, between two transactions.
-func (w *Writer) openBlock(ctx context.Context, read func(*stf.Open) error) error {
-	result := make(chan error, 1)
-	job := func(o *stf.Open) { result <- read(o) }
+// openBlock reads the open block on the executor's goroutine, between two
+// transactions, and returns when what it saw is durable.
+func (w *Writer) openBlock(ctx context.Context, run func(*stf.Open) error) error {
+	r := &read{run: run, done: make(chan struct{})}
 	select {
-	case w.jobs <- job:
-		return <-result
+	case w.jobs <- r:
 	case <-ctx.Done():
 		return ctx.Err()
+	case <-w.dead:
+		return rpc.ErrStopping
+	}
+	select {
+	case <-r.done:
+		return r.err
 	case <-w.dead:
 		return rpc.ErrStopping
 	}

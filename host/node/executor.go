@@ -15,6 +15,22 @@ import (
 // stops there: memory is bounded when the disk falls behind.
 const maxReady = 256
 
+// decided is what travels from the executor to the journal: decisions of the
+// core, or a read of the open block.
+type decided struct {
+	sequencer.Ready
+	read *read
+}
+
+// read looks at the open block between two transactions. It is answered once
+// everything it can have seen is durable: what was told must survive a crash
+// (invariant 2).
+type read struct {
+	run  func(*stf.Open) error
+	err  error
+	done chan struct{} // closed when err and what run found may be used
+}
+
 // executor is the goroutine that owns the sequencer's core. Everything that
 // touches the open block runs here, one thing at a time.
 type executor struct {
@@ -23,9 +39,9 @@ type executor struct {
 	oracle func(uint64) chain.OracleSnapshot // the snapshot in force for a block that opens at a time
 
 	ordered   <-chan *chunk
-	ready     chan<- sequencer.Ready // to the journal
-	committed <-chan uint64          // from the sealer
-	jobs      <-chan func(*stf.Open) // reads of the open block
+	ready     chan<- decided // to the journal
+	committed <-chan uint64  // from the sealer
+	jobs      <-chan *read   // reads of the open block
 
 	held     *chunk // inspected, partly executed, waiting for room
 	next     int    // in held
@@ -64,8 +80,12 @@ func (e *executor) run(ctx context.Context) error {
 			if err := e.resume(); err != nil {
 				return err
 			}
-		case job := <-e.jobs:
-			job(e.core.Open())
+		case r := <-e.jobs:
+			r.err = r.run(e.core.Open())
+			e.hand(decided{read: r})
+			if err := e.resume(); err != nil { // handing over may have made room
+				return err
+			}
 		case <-tick.C:
 			if err := e.tick(); err != nil {
 				return err
@@ -98,9 +118,7 @@ func (e *executor) tick() error {
 	if _, err := e.core.Tick(now, e.oracle(now)); err != nil {
 		return err
 	}
-	if err := e.deliver(); err != nil {
-		return err
-	}
+	e.deliver()
 	return e.resume()
 }
 
@@ -122,9 +140,7 @@ func (e *executor) resume() error {
 		if err := e.submitHeld(); err != nil {
 			return err
 		}
-		if err := e.deliver(); err != nil {
-			return err
-		}
+		e.deliver()
 		if e.next == from {
 			return nil
 		}
@@ -146,18 +162,22 @@ func (e *executor) submitHeld() error {
 	return nil
 }
 
-// deliver hands what the core decided to the journal. While the journal is
-// behind it takes commits, which the journal may be waiting for.
-func (e *executor) deliver() error {
+// deliver hands what the core decided to the journal.
+func (e *executor) deliver() {
 	rd := e.core.Ready()
 	e.core.Advance()
-	if rd.Empty() {
-		return nil
+	if !rd.Empty() {
+		e.hand(decided{Ready: rd})
 	}
+}
+
+// hand passes something to the journal. While the journal is behind it takes
+// commits, which the journal may be waiting for.
+func (e *executor) hand(d decided) {
 	for {
 		select {
-		case e.ready <- rd:
-			return nil
+		case e.ready <- d:
+			return
 		case h := <-e.committed:
 			e.core.Committed(h)
 		}
@@ -180,9 +200,7 @@ func (e *executor) finish() error {
 			e.core.Committed(<-e.committed)
 		}
 	}
-	if err := e.deliver(); err != nil {
-		return err
-	}
+	e.deliver()
 	close(e.ready)
 	for e.core.Uncommitted() > 0 {
 		e.core.Committed(<-e.committed)

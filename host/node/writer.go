@@ -34,10 +34,10 @@ type Writer struct {
 	serve   *services
 	snaps   *snapshots
 
-	ready     chan sequencer.Ready
+	ready     chan decided
 	sealed    chan *stf.Closed
 	committed chan uint64
-	jobs      chan func(*stf.Open)
+	jobs      chan *read
 	dead      chan struct{} // closed when the loops have ended
 	lastBlock func(chain.Header)
 	missed    atomic.Uint64
@@ -47,8 +47,8 @@ type Writer struct {
 // block that was published, every transaction that was answered.
 func NewWriter(ctx context.Context, cfg Config, deps Deps) (w *Writer, err error) {
 	w = &Writer{cfg: cfg, log: deps.Log, lastBlock: deps.LastBlock, recent: newRecent(),
-		ready: make(chan sequencer.Ready, maxReady), sealed: make(chan *stf.Closed, sequencer.MaxUncommitted+1),
-		committed: make(chan uint64), jobs: make(chan func(*stf.Open)), dead: make(chan struct{})}
+		ready: make(chan decided, maxReady), sealed: make(chan *stf.Closed, sequencer.MaxUncommitted+1),
+		committed: make(chan uint64), jobs: make(chan *read), dead: make(chan struct{})}
 	begin := time.Now()
 	opened := w // a return with an error sets w to nil
 	defer func() {
@@ -274,6 +274,9 @@ func (w *Writer) runJournal(ctx context.Context) error {
 		}
 		for i := range group {
 			w.answer(group[i].Answers)
+			if r := group[i].read; r != nil {
+				close(r.done)
+			}
 			for _, c := range group[i].Sealed {
 				select {
 				case w.sealed <- c:
@@ -293,7 +296,7 @@ const maxGroup = maxReady
 
 // gather waits for something to do and takes what else is there; false when
 // there will be no more.
-func (w *Writer) gather(ctx context.Context) (group []sequencer.Ready, open bool) {
+func (w *Writer) gather(ctx context.Context) (group []decided, open bool) {
 	select {
 	case rd, open := <-w.ready:
 		if !open {
@@ -317,7 +320,7 @@ func (w *Writer) gather(ctx context.Context) (group []sequencer.Ready, open bool
 	return group, true
 }
 
-func recordsOf(group []sequencer.Ready) []store.JournalRecord {
+func recordsOf(group []decided) []store.JournalRecord {
 	n := 0
 	for i := range group {
 		n += len(group[i].Journal)

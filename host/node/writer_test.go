@@ -280,3 +280,24 @@ func TestResolve(t *testing.T) {
 	}
 	run.mustStop()
 }
+
+// Invariant 2 for reads: what the open block showed is durable when the reader
+// has it, also what no transaction has been answered for, such as its prices.
+func TestPendingIsDurable(t *testing.T) {
+	w := &Writer{jobs: make(chan *read), dead: make(chan struct{})}
+	seen := make(chan error, 1)
+	go func() {
+		seen <- w.openBlock(context.Background(), func(*stf.Open) error { return nil })
+	}()
+	r := <-w.jobs
+	r.err = r.run(nil)
+	select {
+	case <-seen:
+		t.Fatal("answered before the journal had it")
+	default:
+	}
+	close(r.done)
+	if err := <-seen; err != nil {
+		t.Fatal(err)
+	}
+}

@@ -16,7 +16,7 @@ func (m *Module) attribute(env *sdk.Env, ctx abi.Context, b []byte) abi.Code {
 	if code := m.checkTime(env, ctx); code != abi.CodeOK {
 		return code
 	}
-	m.id = m.hasher.Digest(env, &m.tx)
+	m.hasher.DigestInto(env, &m.tx, &m.id)
 	if !env.Recover(&m.id, &m.tx.Signature, &m.signer) {
 		return env.Fail(m.badSignature(), env.Text("r, s, v do not form a valid low-s signature with v in 0, 1, 27, 28"))
 	}
@@ -49,7 +49,7 @@ func (m *Module) badSignature() abi.Code {
 // of it.
 func (m *Module) findSigner(env *sdk.Env, ctx abi.Context) abi.Code {
 	m.wallet = owner
-	if m.signer == m.tx.From {
+	if sameAddress(&m.signer, &m.tx.From) {
 		return abi.CodeOK
 	}
 	detail := env.Text("signed by ").Hex(m.signer[:])
@@ -72,9 +72,15 @@ func (m *Module) findSigner(env *sdk.Env, ctx abi.Context) abi.Code {
 // the account, since two of them can sign the same one. What a window has
 // forgotten may have been this transaction, so each window's from counts for all; being full concerns only the window that the transaction would go into.
 func (m *Module) checkReplay(env *sdk.Env, ctx abi.Context) abi.Code {
-	if code := m.checkWindow(env, ctx, m.from.window(), m.wallet == owner); code != abi.CodeOK {
+	code := m.checkWindow(env, ctx, m.from.window(), m.wallet == owner)
+	if code != abi.CodeOK || m.from.wallets() == 0 {
 		return code
 	}
+	return m.checkWallets(env, ctx)
+}
+
+// checkWallets looks into the replay windows of the account's API wallets.
+func (m *Module) checkWallets(env *sdk.Env, ctx abi.Context) abi.Code {
 	for i := range m.from.wallets() {
 		w := m.from.walletAt(i)
 		b, ok := env.Get(m.walletKey(&m.tx.From, &w.Address))
@@ -94,11 +100,11 @@ func (m *Module) checkReplay(env *sdk.Env, ctx abi.Context) abi.Code {
 
 func (m *Module) checkWindow(env *sdk.Env, ctx abi.Context, w window, own bool) abi.Code {
 	ts := m.tx.Timestamp
-	if w.has(ts, &m.id) {
+	if ts <= w.newest() && w.has(ts, &m.id) {
 		return env.Fail(CodeDuplicateTransaction, env.Text("transaction ").Hex(m.id[:]).Str(" has been executed"))
 	}
 	from := w.from()
-	if own {
+	if own && w.count() == windowEntries {
 		from = w.open(ctx.Time)
 	}
 	if ts >= from {

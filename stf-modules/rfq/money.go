@@ -48,7 +48,7 @@ func (m *Module) transfer(env *sdk.Env, t *tx.Transfer) abi.Code {
 	if code := m.checkSpend(env, t.Amount); code != abi.CodeOK {
 		return code
 	}
-	if t.To != m.tx.From {
+	if !sameAddress(&t.To, &m.tx.From) {
 		to := m.record(env, &t.To)
 		if to[atFlags]&flagBlacklisted != 0 {
 			return blacklisted(env, &t.To)

@@ -86,7 +86,7 @@ func (w window) search(ts uint64) int {
 // has reports whether the transaction is in the window.
 func (w window) has(ts uint64, id *[32]byte) bool {
 	for i := w.search(ts); i < w.count() && w.stamp(i) == ts; i++ {
-		if [8]byte(w[windowHeader+i*entryBytes+4:]) == [8]byte(id[:]) {
+		if getU64(w[windowHeader+i*entryBytes+4:]) == getU64(id[:]) {
 			return true
 		}
 	}
@@ -121,14 +121,18 @@ func (w window) insert(now, ts uint64, id *[32]byte) window {
 		}
 	}
 	w = w.dropFirst(drop)
-	at, n := w.search(ts), w.count()
+	n := w.count()
+	at := n
+	if ts <= w.newest() {
+		at = w.search(ts)
+	}
 	w = w[:len(w)+entryBytes]
 	e := w[windowHeader+at*entryBytes:]
 	if at < n {
 		copy(e[entryBytes:], e[:(n-at)*entryBytes])
 	}
 	putU32(e, uint32(ts))
-	*(*[8]byte)(e[4:]) = [8]byte(id[:])
+	putU64(e[4:], getU64(id[:]))
 	w[16] = byte(n + 1)
 	if ts > w.newest() {
 		putU64(w[8:], ts)

@@ -1,5 +1,7 @@
 package tx
 
+import "math/bits"
+
 // EIP-712 with the domain ("Kaizen", "1", 1): every word is 32 bytes, big-endian.
 //
 //	digest = keccak(0x19 0x01 ‖ domain separator ‖ keccak(type hash ‖ words))
@@ -53,8 +55,10 @@ func (h *Hasher) hash(k Keccak, b []byte) Hash {
 func (h *Hasher) word(i int) *Hash { return (*Hash)(h.words[32*i:]) }
 
 func putU64(w *Hash, v uint64) {
-	*w = Hash{24: byte(v >> 56), 25: byte(v >> 48), 26: byte(v >> 40), 27: byte(v >> 32),
-		28: byte(v >> 24), 29: byte(v >> 16), 30: byte(v >> 8), 31: byte(v)}
+	*(*[24]byte)(w[:]) = [24]byte{}
+	v = bits.ReverseBytes64(v) // so that the guest makes one store of the eight below
+	w[24], w[25], w[26], w[27] = byte(v), byte(v>>8), byte(v>>16), byte(v>>24)
+	w[28], w[29], w[30], w[31] = byte(v>>32), byte(v>>40), byte(v>>48), byte(v>>56)
 }
 
 func putAddress(w *Hash, a *Address) {
@@ -64,15 +68,38 @@ func putAddress(w *Hash, a *Address) {
 
 // digest hashes the first n words, and that with the domain.
 func (h *Hasher) digest(k Keccak, n int) Hash {
-	k.Keccak256(h.words[:32*n], &h.sum)
-	h.outer[0], h.outer[1] = 0x19, 0x01
-	*(*Hash)(h.outer[2:]) = DomainSeparator
-	*(*Hash)(h.outer[34:]) = h.sum
-	return h.hash(k, h.outer[:])
+	h.digestInto(k, n, &h.sum)
+	return h.sum
+}
+
+// digestInto puts that into out.
+func (h *Hasher) digestInto(k Keccak, n int, out *Hash) {
+	if h.outer[0] == 0 { // the first time: no digest changes these
+		h.outer[0], h.outer[1] = 0x19, 0x01
+		*(*Hash)(h.outer[2:]) = DomainSeparator
+	}
+	k.Keccak256(h.words[:32*n], (*Hash)(h.outer[34:]))
+	k.Keccak256(h.outer[:], out)
 }
 
 // Digest is what t's sender signs, and t's id.
 func (h *Hasher) Digest(k Keccak, t *Transaction) Hash {
+	h.DigestInto(k, t, &h.sum)
+	return h.sum
+}
+
+// DigestInto puts t's digest into out.
+func (h *Hasher) DigestInto(k Keccak, t *Transaction, out *Hash) {
+	if t.Kind == KindTransfer { // most are, and a guest pays for every branch of a switch
+		h.transfer(&t.From, t.Timestamp, &t.Transfer)
+		h.digestInto(k, 5, out)
+		return
+	}
+	h.otherInto(k, t, out)
+}
+
+// otherInto puts the digest of anything but a transfer into out.
+func (h *Hasher) otherInto(k Keccak, t *Transaction, out *Hash) {
 	switch t.Kind { // what is too long to be shown in a wallet is a hash there
 	case KindRfqSubmit:
 		*h.word(3) = h.QuoteHash(k, &t.RfqSubmit.Quote)
@@ -82,16 +109,22 @@ func (h *Hasher) Digest(k Keccak, t *Transaction) Hash {
 	*h.word(0) = typeHashes[t.Kind]
 	putU64(h.word(1), t.Timestamp)
 	putAddress(h.word(2), &t.From)
-	return h.digest(k, h.payload(t))
+	h.digestInto(k, h.payload(t), out)
 }
 
-// payload writes the words from the third on and returns how many there are now.
+// transfer writes the words of a transfer.
+func (h *Hasher) transfer(from *Address, timestamp uint64, t *Transfer) {
+	*h.word(0) = typeHashes[KindTransfer]
+	putU64(h.word(1), timestamp)
+	putAddress(h.word(2), from)
+	putAddress(h.word(3), &t.To)
+	putU64(h.word(4), t.Amount)
+}
+
+// payload writes the words of anything but a transfer from the third on, and
+// returns how many there are now.
 func (h *Hasher) payload(t *Transaction) int {
 	switch t.Kind {
-	case KindTransfer:
-		putAddress(h.word(3), &t.Transfer.To)
-		putU64(h.word(4), t.Transfer.Amount)
-		return 5
 	case KindNominateApiWallet:
 		putAddress(h.word(3), &t.NominateApiWallet.Wallet)
 		putU64(h.word(4), t.NominateApiWallet.Expiry)

@@ -1,9 +1,9 @@
 // Package tx is the market's transactions: their Borsh encoding, and the EIP-712
 // digests that wallets sign and that are their ids.
 //
-// It imports stf-modules/abi and nothing else, because the guest links it; hashes
-// come from whoever calls ([Keccak]). Wallets, the command line and tests build
-// transactions with the same types.
+// It imports stf-modules/abi and math/bits, nothing else, because the guest links
+// it; hashes come from whoever calls ([Keccak]). Wallets, the command line and
+// tests build transactions with the same types.
 //
 //	t := tx.Transaction{From: a, Timestamp: ms, Kind: tx.KindTransfer, Transfer: tx.Transfer{To: b, Amount: n}}
 //	err := hasher.Sign(keccak, &t, sign)
