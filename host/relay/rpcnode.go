@@ -73,9 +73,22 @@ func (n *rpcNode) Pending(ctx context.Context) (uint64, []settle.Price, error) {
 	var prices []settle.Price
 	for _, name := range slices.Sorted(maps.Keys(v.Prices)) {
 		p := v.Prices[name]
-		prices = append(prices, settle.Price{Pair: settle.Pair{Base: p.Base, Quote: p.Quote}, Timestamp: p.Timestamp, Price: uint64(p.Price)})
+		if n.recorded(ctx, name, p.Timestamp, v.Block.Height) {
+			prices = append(prices, settle.Price{Pair: settle.Pair{Base: p.Base, Quote: p.Quote}, Timestamp: p.Timestamp, Price: uint64(p.Price)})
+		}
 	}
 	return v.Block.Height, prices, nil
+}
+
+// recorded reports whether the chain keeps a price of the open block, which must
+// still be the one at height. Not every price that a block carries is kept, and
+// only one that is can be claimed.
+func (n *rpcNode) recorded(ctx context.Context, market string, timestamp, height uint64) bool {
+	var page struct {
+		Prices []struct{ Timestamp uint64 }
+	}
+	at, err := n.ask(ctx, query.History(market, timestamp, timestamp), api.ByTag(api.TagPending), &page)
+	return err == nil && at.Height == height && len(page.Prices) > 0
 }
 
 // permission is the name of what an account needs to send SystemSettle.
