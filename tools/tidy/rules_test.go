@@ -39,7 +39,7 @@ func Sum(m map[string]uint64) (n uint64) {
 	"tools/bench/main.go":      goFile("main", "func main() {}"),
 	"host/chain/chain_test.go": "package chain\n\nimport (\n\t\"testing\"\n\t\"time\"\n\n\t\"example.com/chain/host/hosttest\"\n)\n\nfunc TestX(t *testing.T) {\n\thosttest.Help()\n\t_ = time.Now()\n\tt.Skip(\"needs a kernel with netem\")\n}\n",
 	"host/wasm/m.wasm":         strings.Repeat("\x00", MaxFileBytes+1),
-	"README.md":                "See https://example.com/work/spec and ~/.kaizen.\n",
+	"README.md":                "See https://example.com/home/spec and ~/.kaizen.\n",
 }
 
 func goFile(name, body string) string {
