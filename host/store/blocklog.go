@@ -16,13 +16,15 @@ import (
 // One goroutine appends; any number read. mu guards the fields and is never held
 // over a file operation; files is held to read while a record is read, and to
 // write by whatever takes bytes away, so that a reader never sees a record go.
+// (Pruning holds it for an instant only: see removeDropped.)
 type blockLog struct {
-	fs       vfs.FS
-	dir      string
-	genesis  chain.Hash
-	readOnly bool
-	rotateAt int64 // segment size, bytes
-	logf     func(format string, args ...any)
+	fs          vfs.FS
+	dir         string
+	genesis     chain.Hash
+	readOnly    bool
+	rotateAt    int64  // segment size, bytes
+	rotateAfter uint64 // blocks in a segment; 0: any number
+	logf        func(format string, args ...any)
 
 	files sync.RWMutex
 	mu    sync.RWMutex
@@ -106,7 +108,7 @@ func (l *blockLog) writer() *appendPoint {
 
 // reserve moves on to a new segment when there is none or the last is full.
 func (at *appendPoint) reserve(l *blockLog, height uint64) error {
-	if at.seg != nil && at.end < l.rotateAt {
+	if at.seg != nil && !l.full(at, height) {
 		return nil
 	}
 	if at.seg != nil {
@@ -129,6 +131,11 @@ func (at *appendPoint) reserve(l *blockLog, height uint64) error {
 	}
 	at.file, at.end, at.newName = f, segmentHeaderBytes, true
 	return nil
+}
+
+// full reports that the block of a height begins a new segment.
+func (l *blockLog) full(at *appendPoint, height uint64) bool {
+	return at.end >= l.rotateAt || l.rotateAfter > 0 && height-at.seg.first >= l.rotateAfter
 }
 
 func (at *appendPoint) sync(l *blockLog) error {

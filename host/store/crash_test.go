@@ -152,6 +152,27 @@ func writerHistory(c *testChain) []step {
 	return append(steps, journalStep(openOf(6)), journalStep(txOf(6, 0)))
 }
 
+// prunerHistory is that of a write node which keeps few blocks, two to a file.
+func prunerHistory(c *testChain) []step {
+	open := step{"open", func(w *world) (err error) {
+		o := small(w.disk)
+		o.SegmentBlocks = 2
+		w.s, err = Open(testDir, o)
+		return err
+	}}
+	steps := []step{initStep(c), open, openJournalStep}
+	for h := uint64(1); h <= 6; h++ {
+		steps = append(steps, blockSteps(c, h)...)
+		switch h {
+		case 4:
+			steps = append(steps, dropStep(4, 3))
+		case 6:
+			steps = append(steps, dropStep(6, 5))
+		}
+	}
+	return append(steps, maintainStep, journalStep(openOf(7)), journalStep(txOf(7, 0)))
+}
+
 func readerHistory(c, f *testChain) []step {
 	return []step{
 		initStep(c), openStep, appendStep(c, 1, 1), appendStep(c, 2, 9), maintainStep, appendStep(c, 10, 10),
@@ -398,4 +419,14 @@ func TestReaderErrors(t *testing.T) {
 	t.Parallel()
 	c := newTestChain(16, 4)
 	everyOperation(t, readerHistory(c, c.fork(5, 12, "other")), []faultfs.Fault{faultfs.Fail, faultfs.FailPersisted, faultfs.Short})
+}
+
+func TestPrunerCrashes(t *testing.T) {
+	t.Parallel()
+	everyOperation(t, prunerHistory(newTestChain(8, 4)), []faultfs.Fault{faultfs.Crash, faultfs.CrashShort})
+}
+
+func TestPrunerErrors(t *testing.T) {
+	t.Parallel()
+	everyOperation(t, prunerHistory(newTestChain(8, 4)), []faultfs.Fault{faultfs.Fail, faultfs.FailPersisted, faultfs.Short})
 }

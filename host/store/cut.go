@@ -131,33 +131,41 @@ func (l *blockLog) removeIfThere(name string) error {
 	return nil
 }
 
-// dropBefore removes the segments that hold only blocks below height; the
-// segment of the head always stays. The mark's base moves first.
-func (l *blockLog) dropBefore(height uint64) error {
+// moveBase makes the mark say that the segments which hold only blocks below
+// height are gone, and returns them; the segment of the head always stays.
+func (l *blockLog) moveBase(height uint64) (dropped []*segment, err error) {
 	l.mu.RLock()
 	keep := 0
 	for keep+1 < len(l.segs) && l.segs[keep+1].first <= height {
 		keep++
 	}
-	dropped := slices.Clone(l.segs[:keep])
+	kept := slices.Clone(l.segs[keep:])
+	dropped = slices.Clone(l.segs[:keep])
 	l.mu.RUnlock()
 	if keep == 0 {
-		return nil
+		return nil, nil
 	}
 	m := l.marks.last
-	first, err := l.header(l.segs[keep].first)
+	first, err := l.header(kept[0].first)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	m.base, m.parent = first.Height, first.Parent
-	l.files.Lock()
-	defer l.files.Unlock()
 	if err := l.setMark(m); err != nil {
-		return err
+		return nil, err
 	}
 	l.mu.Lock()
-	l.segs = slices.Clone(l.segs[keep:])
-	l.mu.Unlock()
+	defer l.mu.Unlock()
+	l.segs = kept
+	return dropped, nil
+}
+
+// removeDropped deletes segments that are in use no more, oldest first. Nobody
+// waits while it does: a reader that found one of them before is let finish, and
+// from then on none is found.
+func (l *blockLog) removeDropped(dropped []*segment) error {
+	l.files.Lock()
+	l.files.Unlock()
 	for _, s := range dropped {
 		if err := l.removeSegment(s.first); err != nil {
 			return err

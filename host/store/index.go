@@ -515,12 +515,14 @@ func (x *index) truncate(height uint64) error {
 	return x.removeRuns(func(h *runHeader) bool { return h.last > height })
 }
 
-// dropBefore forgets runs of blocks that were pruned.
+// dropBefore forgets runs of blocks that were pruned. A merge of such runs is left.
 func (x *index) dropBefore(base uint64) error {
 	x.working.Lock()
 	defer x.working.Unlock()
-	if err := x.abandonMerge(); err != nil {
-		return err
+	if m := x.merging; m != nil && m.old[0].first < base {
+		if err := x.abandonMerge(); err != nil {
+			return err
+		}
 	}
 	return x.removeRuns(func(h *runHeader) bool { return h.last < base })
 }
@@ -537,19 +539,24 @@ func (x *index) close() error {
 	return nil
 }
 
+// removeRuns takes runs out of use, and then deletes their files: lookups that had
+// one open are over by then, and none waits for the disk.
 func (x *index) removeRuns(unwanted func(*runHeader) bool) error {
 	x.mu.Lock()
-	defer x.mu.Unlock()
-	var kept []*runHeader
+	var kept, gone []*runHeader
 	for _, h := range x.runs {
-		if !unwanted(h) {
+		if unwanted(h) {
+			gone = append(gone, h)
+		} else {
 			kept = append(kept, h)
-			continue
 		}
+	}
+	x.runs = kept
+	x.mu.Unlock()
+	for _, h := range gone {
 		if err := x.remove(h.name()); err != nil {
 			return err
 		}
 	}
-	x.runs = kept
 	return nil
 }

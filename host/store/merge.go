@@ -36,8 +36,13 @@ func (x *index) mergeable() (best []*runHeader) {
 }
 
 // weigh is the size of the run that a merge would make; too much for one that
-// should not be.
+// should not be. One of blocks that are pruned already stays by itself, to go with
+// the last of them: merged into others it would stay as long as they do, and the
+// index of a node that prunes would grow for ever.
 func (x *index) weigh(window []*runHeader) (sum uint64) {
+	if window[0].first < x.s.Base() {
+		return MaxRunEntries + 1
+	}
 	top, inTop := 0, 0
 	for i, h := range window {
 		if i > 0 && window[i-1].last+1 != h.first {

@@ -16,9 +16,10 @@
 // returns [ErrFailed], and the node stops and comes back through Open, which puts
 // an interrupted write in order (README, invariants 2 and 5).
 //
-// One goroutine calls Append, AppendBatch, Truncate, DropBefore and Maintain, or
-// they take turns by themselves; one owns the Journal. Every reading method may be
-// called by any goroutine at any time until Close.
+// One goroutine calls Append, AppendBatch, Truncate and Maintain, or they take
+// turns by themselves; one owns the Journal; another may call DropBefore, which
+// holds up an append for one sync of the head mark and no longer. Every reading
+// method may be called by any goroutine at any time until Close.
 package store
 
 import (
@@ -52,6 +53,10 @@ type Options struct {
 	SegmentBytes int64
 	JournalBytes int64
 	IndexEntries int
+	// SegmentBlocks is after how many blocks the log goes on in a new file even if
+	// the file is small; 0 means never. Pruning removes whole files, so a node that
+	// prunes wants them to hold a fraction of the blocks it keeps.
+	SegmentBlocks uint64
 }
 
 func (o Options) withDefaults() (Options, error) {
@@ -90,11 +95,14 @@ type Store struct {
 	genesis *chain.Genesis
 	hash    chain.Hash // of genesis
 
-	writing sync.Mutex // one write of the log at a time
-	log     *blockLog
-	index   *index
-	meta    *Meta
-	journal *Journal
+	// One write of the log at a time. dropping is held, before writing, by whatever
+	// removes blocks: all the while, as opposed to writing.
+	dropping sync.Mutex
+	writing  sync.Mutex
+	log      *blockLog
+	index    *index
+	meta     *Meta
+	journal  *Journal
 
 	failure atomic.Pointer[error]
 	closed  bool
@@ -218,7 +226,7 @@ func (s *Store) open() (err error) {
 	if err := s.readGenesis(); err != nil {
 		return err
 	}
-	log := &blockLog{fs: s.opts.FS, dir: s.dir, genesis: s.hash, readOnly: s.opts.ReadOnly, rotateAt: s.opts.SegmentBytes, logf: s.opts.Log}
+	log := &blockLog{fs: s.opts.FS, dir: s.dir, genesis: s.hash, readOnly: s.opts.ReadOnly, rotateAt: s.opts.SegmentBytes, rotateAfter: s.opts.SegmentBlocks, logf: s.opts.Log}
 	if err := openLog(log); err != nil {
 		return errors.Join(err, log.close())
 	}
@@ -405,6 +413,8 @@ func (s *Store) AppendBatch(records []Record) error {
 // empties it. A crash inside leaves it as before or rolled back. It is refused
 // with [ErrHasJournal] in a directory with a journal: what was answered stays.
 func (s *Store) Truncate(height uint64) error {
+	s.dropping.Lock()
+	defer s.dropping.Unlock()
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	if err := s.writable(); err != nil {
@@ -423,17 +433,32 @@ func (s *Store) Truncate(height uint64) error {
 }
 
 // DropBefore removes blocks below height, as far as whole files hold nothing
-// else, and returns the new base. The head is never removed.
+// else, and returns the new base. The head is never removed. The base moves,
+// durably, before the first file goes: a crash in between is finished by the next
+// opening.
 func (s *Store) DropBefore(height uint64) (base uint64, err error) {
-	s.writing.Lock()
-	defer s.writing.Unlock()
-	if err := s.writable(); err != nil {
+	s.dropping.Lock()
+	defer s.dropping.Unlock()
+	dropped, err := s.moveBase(height)
+	if err != nil || len(dropped) == 0 {
 		return s.Base(), err
 	}
-	if err := s.log.dropBefore(height); err != nil {
+	if err := s.log.removeDropped(dropped); err != nil {
 		return s.Base(), s.fail(err)
 	}
 	return s.Base(), s.fail(s.index.dropBefore(s.Base()))
+}
+
+// moveBase takes the files below height out of use. It is all of the pruning that
+// an append has to wait for.
+func (s *Store) moveBase(height uint64) (dropped []*segment, err error) {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	if err := s.writable(); err != nil {
+		return nil, err
+	}
+	dropped, err = s.log.moveBase(height)
+	return dropped, s.fail(err)
 }
 
 // Header reads the header of a block. As of all reads by height, the error wraps
