@@ -8,11 +8,19 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"sync"
 	"time"
 )
 
 // DefaultTimeout is `oracle.timeout_ms` (K-11).
 const DefaultTimeout = 10 * time.Millisecond
+
+// patience is how long an exchange may go on after the pull that began it has
+// timed out. A service that takes longer than the timeout every time, or a node
+// whose processors are all busy, then lives on prices that are a tick older
+// instead of none; one that hangs is asked anew six times before the default
+// `oracle.max_stale_ms` is over.
+const patience = 500 * time.Millisecond
 
 // connectTimeout bounds a connection attempt, which net/http carries on with after
 // the pull that wanted it has timed out, so that the next pull finds it open.
@@ -24,16 +32,31 @@ const maxDrainBytes = 4 << 10
 // Client pulls prices from one service over one connection that it keeps open.
 // Any goroutine may call it.
 type Client struct {
-	prices  string
-	timeout time.Duration
-	http    *http.Client
+	prices   string
+	timeout  time.Duration // of a pull
+	patience time.Duration // of an exchange
+	http     *http.Client
+	open     context.Context // ends with Close
+	close    context.CancelFunc
+
+	mu      sync.Mutex
+	running *exchange // nil: none
+	late    *Answer   // came after its pull had timed out, and was not used yet
+}
+
+// exchange is one request and its answer.
+type exchange struct {
+	done   chan struct{} // closed when answer and err may be read
+	answer *Answer
+	err    error
 }
 
 // ErrServiceURL is wrapped when `oracle.service_url` cannot be used.
 var ErrServiceURL = errors.New("not a price service address")
 
 // NewClient checks serviceURL (`oracle.service_url`, K-14) and connects to
-// nothing yet. timeout bounds a whole pull, from connecting to the last byte.
+// nothing yet. timeout bounds a whole pull, from connecting to the last byte. Who
+// has a Client closes it.
 func NewClient(serviceURL string, timeout time.Duration) (*Client, error) {
 	u, err := url.Parse(serviceURL)
 	switch {
@@ -46,7 +69,9 @@ func NewClient(serviceURL string, timeout time.Duration) (*Client, error) {
 	case timeout <= 0:
 		return nil, fmt.Errorf("oracle timeout is %v, want more than 0", timeout)
 	}
-	return &Client{prices: u.JoinPath("prices").String(), timeout: timeout, http: newHTTPClient()}, nil
+	c := &Client{prices: u.JoinPath("prices").String(), timeout: timeout, patience: max(timeout, patience), http: newHTTPClient()}
+	c.open, c.close = context.WithCancel(context.Background())
+	return c, nil
 }
 
 // newHTTPClient goes to the configured address and nowhere else: no proxy from
@@ -63,23 +88,66 @@ func newHTTPClient() *http.Client {
 	}
 }
 
-// Pull asks once. The error is a *[Refusal] for [Feed.Fail], except when ctx
-// itself has ended: then it is ctx's error, which says nothing about the service.
+// Pull asks once, or waits for what was asked before and is still under way. An
+// answer that came too late for its own pull is what the next one returns if it
+// gets no newer one in time: an answer says itself how old its prices are.
+//
+// The error is a *[Refusal] for [Feed.Fail], except when ctx itself has ended:
+// then it is ctx's error, which says nothing about the service.
 func (c *Client) Pull(ctx context.Context) (*Answer, error) {
-	bounded, cancel := context.WithTimeout(ctx, c.timeout)
-	defer cancel()
-	body, err := c.get(bounded)
-	if refused := (*Refusal)(nil); err == nil || errors.As(err, &refused) {
-		if err != nil {
-			return nil, err
+	timeout := time.NewTimer(c.timeout)
+	defer timeout.Stop()
+	x := c.join()
+	select {
+	case <-x.done:
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.late = nil
+		return x.answer, x.err
+	case <-timeout.C:
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if a := c.late; a != nil {
+			c.late = nil
+			return a, nil
 		}
-		return DecodeAnswer(body)
-	}
-	switch {
-	case ctx.Err() != nil:
-		return nil, fmt.Errorf("pull prices from %s: %w", c.prices, ctx.Err())
-	case bounded.Err() != nil:
 		return nil, refuse(Timeout, "", "%s gave no answer in %v", c.prices, c.timeout)
+	case <-ctx.Done():
+		return nil, fmt.Errorf("pull prices from %s: %w", c.prices, ctx.Err())
+	}
+}
+
+// join returns the exchange under way, or begins one.
+func (c *Client) join() *exchange {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.running == nil {
+		c.running = &exchange{done: make(chan struct{})}
+		go c.run(c.running)
+	}
+	return c.running
+}
+
+func (c *Client) run(x *exchange) {
+	ctx, cancel := context.WithTimeout(c.open, c.patience)
+	defer cancel()
+	x.answer, x.err = c.ask(ctx)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.running, c.late = nil, x.answer
+	close(x.done)
+}
+
+func (c *Client) ask(ctx context.Context) (*Answer, error) {
+	body, err := c.get(ctx)
+	refused := (*Refusal)(nil)
+	switch {
+	case err == nil:
+		return DecodeAnswer(body)
+	case errors.As(err, &refused):
+		return nil, err
+	case ctx.Err() != nil:
+		return nil, refuse(Timeout, "", "%s gave no answer in %v", c.prices, c.patience)
 	}
 	return nil, refuse(Unreachable, "", "%v", err)
 }
@@ -106,5 +174,8 @@ func (c *Client) get(ctx context.Context) ([]byte, error) {
 	return body, err
 }
 
-// Close lets go of the idle connection.
-func (c *Client) Close() { c.http.CloseIdleConnections() }
+// Close ends what is under way and lets go of the idle connection.
+func (c *Client) Close() {
+	c.close()
+	c.http.CloseIdleConnections()
+}

@@ -138,6 +138,60 @@ func TestPullTimesOut(t *testing.T) {
 	}
 }
 
+// What comes after the timeout is not thrown away: the next pull has it, whether
+// the service answers that one or not.
+func TestPullTakesLateAnswer(t *testing.T) {
+	answer, requests := make(chan struct{}), atomic.Int32{}
+	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if requests.Add(1) > 1 {
+			<-r.Context().Done()
+			return
+		}
+		<-answer
+		fmt.Fprint(w, example)
+	})
+	c := newTestClient(t, s.URL, DefaultTimeout)
+	c.patience = patient
+	_, err := c.Pull(context.Background())
+	if got := reasonOf(t, err); got != Timeout {
+		t.Fatalf("refused for %v (%v), want timeout", got, err)
+	}
+	x := c.join()
+	close(answer)
+	<-x.done
+	if a, err := c.Pull(context.Background()); err != nil || a.Timestamp != t0 {
+		t.Errorf("pulled %+v, %v, want the late answer", a, err)
+	}
+	_, err = c.Pull(context.Background())
+	if got := reasonOf(t, err); got != Timeout {
+		t.Errorf("refused for %v (%v), want timeout: an answer is good for one pull", got, err)
+	}
+	if n := requests.Load(); n != 2 {
+		t.Errorf("%d requests, want 2: none beside one that is under way", n)
+	}
+}
+
+// A service that hangs is asked again when patience is over.
+func TestPullLosesPatience(t *testing.T) {
+	var requests atomic.Int32
+	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if requests.Add(1) == 1 {
+			<-r.Context().Done()
+			return
+		}
+		fmt.Fprint(w, example)
+	})
+	c := newTestClient(t, s.URL, patient)
+	c.patience = DefaultTimeout
+	_, err := c.Pull(context.Background())
+	if got := reasonOf(t, err); got != Timeout {
+		t.Fatalf("refused for %v (%v), want timeout", got, err)
+	}
+	if a, err := c.Pull(context.Background()); err != nil || a.Timestamp != t0 {
+		t.Errorf("pulled %+v, %v", a, err)
+	}
+}
+
 // The node that stops is not the service's failure.
 func TestPullCancelled(t *testing.T) {
 	asked := make(chan struct{})

@@ -341,9 +341,5 @@ func nodeConfig(dir, cache string) *node.Config {
 	cfg := node.Defaults()
 	cfg.DataDir, cfg.STF.CacheDir = dir, cache
 	cfg.RPC.Listen, cfg.Sync.Listen = "127.0.0.1:0", "127.0.0.1:0"
-	// The price service shares the processors that a round keeps busy: at the
-	// default of 10 ms its answers would come too late, as they would not from a
-	// machine of its own.
-	cfg.Oracle.TimeoutMs = 1_000
 	return &cfg
 }

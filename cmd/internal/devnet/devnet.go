@@ -32,10 +32,6 @@ const ChainID = 1
 // marketModule is the module that the traffic knows how to use.
 const marketModule = "rfq"
 
-// oracleTimeoutMs is longer than a production node's: here everything shares the
-// processors of one machine with whatever its owner is doing.
-const oracleTimeoutMs = 50
-
 // catchUp bounds how long Stop waits for the read node.
 const catchUp = 60 * time.Second
 
@@ -196,7 +192,7 @@ func (n *Net) config(dir, rpc, sync string) node.Config {
 
 func (n *Net) startWriter(ctx context.Context, addresses Services) (err error) {
 	c := n.config(WriteDir, addresses.RPC, addresses.Sync)
-	c.Oracle.ServiceURL, c.Oracle.TimeoutMs = n.Services.Oracle, oracleTimeoutMs
+	c.Oracle.ServiceURL = n.Services.Oracle
 	if n.program, err = node.LoadProgram(ctx, &c, n.opts.Log); err != nil {
 		return err
 	}
