@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/kaizenchain/kaizen/cmd/internal/cli"
+	"github.com/kaizenchain/kaizen/host/logs"
 	"github.com/kaizenchain/kaizen/host/node"
 	"github.com/kaizenchain/kaizen/host/oracle"
 )
@@ -67,18 +69,16 @@ func newOracle(std cli.IO) *cobra.Command {
 // addLog gives the two log settings to a verb that has no config file.
 func addLog(c *cobra.Command, log *node.LogConfig) {
 	*log = node.Defaults().Log
-	c.Flags().StringVar(&log.Level, "log-level", log.Level, "debug, info, warn or error")
-	c.Flags().StringVar(&log.Format, "log-format", log.Format, "text or json")
+	c.Flags().StringVar(&log.Level, "log-level", log.Level, cli.LevelsAccepted)
+	c.Flags().StringVar(&log.Format, "log-format", log.Format, "text, json or logfmt")
 }
 
 func checkLog(log node.LogConfig) error {
-	switch log.Level {
-	case "debug", "info", "warn", "error":
-	default:
-		return cli.Usagef("--log-level is %q, want debug, info, warn or error", log.Level)
+	if _, err := logs.ParseLevels(log.Level); err != nil {
+		return cli.Usagef("--log-level: %w", err)
 	}
-	if log.Format != "text" && log.Format != "json" {
-		return cli.Usagef("--log-format is %q, want text or json", log.Format)
+	if !slices.Contains(logs.Forms, log.Format) {
+		return cli.Usagef("--log-format is %q, want text, json or logfmt", log.Format)
 	}
 	return nil
 }

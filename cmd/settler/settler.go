@@ -19,6 +19,7 @@ import (
 
 	"github.com/kaizenchain/kaizen/cmd/internal/cli"
 	"github.com/kaizenchain/kaizen/host/keys"
+	"github.com/kaizenchain/kaizen/host/logs"
 	"github.com/kaizenchain/kaizen/host/node"
 	"github.com/kaizenchain/kaizen/host/relay"
 	"github.com/kaizenchain/kaizen/host/secp"
@@ -121,12 +122,12 @@ func (f *flags) run(ctx context.Context, std cli.IO) error {
 }
 
 func (f *flags) logger(std cli.IO) (*slog.Logger, error) {
-	cfg := node.LogConfig{Level: f.logLevel, Format: "text"}
-	if !slices.Contains([]string{"debug", "info", "warn", "error"}, f.logLevel) {
-		return nil, cli.Usagef("--log-level is %q, want debug, info, warn or error", f.logLevel)
+	cfg := node.LogConfig{Level: f.logLevel, Format: logs.Text}
+	if _, err := logs.ParseLevels(f.logLevel); err != nil {
+		return nil, cli.Usagef("--log-level: %w", err)
 	}
 	if f.jsonLogs {
-		cfg.Format = "json"
+		cfg.Format = logs.JSON
 	}
 	return cli.NewLogger(std.Err, cfg), nil
 }

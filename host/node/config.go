@@ -95,8 +95,8 @@ type SnapshotConfig struct {
 
 // LogConfig is `[log]`.
 type LogConfig struct {
-	Level  string `mapstructure:"level"`  // debug | info | warn | error
-	Format string `mapstructure:"format"` // text | json
+	Level  string `mapstructure:"level"`  // logs.ParseLevels: info,store=debug
+	Format string `mapstructure:"format"` // one of logs.Forms
 }
 
 // Defaults are the values of a write node without a config file.

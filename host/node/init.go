@@ -15,6 +15,7 @@ import (
 
 	"github.com/kaizenchain/kaizen/host/chain"
 	"github.com/kaizenchain/kaizen/host/invariant"
+	"github.com/kaizenchain/kaizen/host/logs"
 	"github.com/kaizenchain/kaizen/host/secp"
 	"github.com/kaizenchain/kaizen/host/stf"
 	"github.com/kaizenchain/kaizen/host/store"
@@ -62,6 +63,7 @@ func LoadProgram(ctx context.Context, cfg *Config, log *slog.Logger) (stf.Progra
 	if cache == "" && cfg.DataDir != "" {
 		cache = filepath.Join(cfg.DataDir, "cache")
 	}
+	log = logs.For(log, "wasm")
 	p, err := wasm.Load(ctx, code, wasm.Options{Engine: engine, CacheDir: cache, Crypto: secp.Crypto{},
 		Log: func(line []byte) { log.Debug("module", "says", string(line)) }})
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/kaizenchain/kaizen/host/chain"
+	"github.com/kaizenchain/kaizen/host/logs"
 	"github.com/kaizenchain/kaizen/host/stf"
 	"github.com/kaizenchain/kaizen/host/store"
 	"github.com/kaizenchain/kaizen/snapshot"
@@ -301,6 +302,7 @@ func (o *offline) close() {
 
 // logf adapts a structured logger to the store's.
 func logf(log *slog.Logger) func(format string, args ...any) {
+	log = logs.For(log, "store")
 	return func(format string, args ...any) { log.Warn(fmt.Sprintf(format, args...)) }
 }
 

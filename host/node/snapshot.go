@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/kaizenchain/kaizen/host/chain"
+	"github.com/kaizenchain/kaizen/host/logs"
 	"github.com/kaizenchain/kaizen/host/state"
 	"github.com/kaizenchain/kaizen/snapshot"
 )
@@ -102,7 +103,7 @@ type snapshots struct {
 }
 
 func newSnapshots(cfg *Config, v *views, key ed25519.PrivateKey, log *slog.Logger) *snapshots {
-	s := &snapshots{cfg: cfg.Snapshot, views: v, dir: SnapshotDir(cfg.DataDir), key: key, log: log, due: make(chan uint64, 1), atStop: shutdownBlocks, done: func(*snapshot.Snapshot, error) {}}
+	s := &snapshots{cfg: cfg.Snapshot, views: v, dir: SnapshotDir(cfg.DataDir), key: key, log: logs.For(log, "snapshot"), due: make(chan uint64, 1), atStop: shutdownBlocks, done: func(*snapshot.Snapshot, error) {}}
 	s.last.Store(v.Head().Height)
 	return s
 }

@@ -75,6 +75,7 @@ var table = map[string]row{
 	"host/wasm":           {kind: adapter, ours: "host/stf host/state host/chain host/invariant stf-modules/abi", libs: "github.com/tetratelabs/wazero golang.org/x/sys"},
 	"host/store":          {kind: adapter, ours: "host/chain host/invariant host/follow host/store/vfs stf-modules/abi", libs: "go.etcd.io/bbolt golang.org/x/sys"},
 	"host/store/vfs":      {kind: adapter, libs: "golang.org/x/sys"},
+	"host/logs":           {kind: adapter},
 	"host/oracle":         {kind: adapter, ours: "host/chain host/invariant"},
 	"host/wire":           {kind: adapter, ours: "host/chain host/follow host/invariant stf-modules/abi", libs: "github.com/coder/websocket"},
 	"host/rpc":            {kind: adapter, ours: "host/rpc/api host/rpc/internal/* " + rpcOurs, libs: "github.com/coder/websocket github.com/prometheus/client_golang"},
@@ -95,7 +96,7 @@ var table = map[string]row{
 	// The commands.
 	"cmd/*":          {kind: command, ours: "cmd/internal/* host/node host/relay host/solver host/quote " + belowNode, libs: "github.com/spf13/cobra github.com/spf13/pflag"},
 	"cmd/internal/*": {kind: command, ours: "cmd/internal/* host/node host/relay host/solver host/quote " + belowNode},
-	"cmd/internal/cli": {kind: command, ours: "host/node host/relay host/chain host/keys host/secp host/rpc/api host/rpc/client",
+	"cmd/internal/cli": {kind: command, ours: "host/node host/relay host/chain host/invariant host/keys host/logs host/secp host/rpc/api host/rpc/client",
 		libs: "github.com/spf13/cobra github.com/spf13/pflag github.com/spf13/viper github.com/schollz/progressbar golang.org/x/term"},
 
 	// The modules.
@@ -119,7 +120,7 @@ var table = map[string]row{
 
 const (
 	rpcOurs   = "host/chain host/stf host/state host/state/proof host/invariant stf-modules/abi stf-modules/rfq/query stf-modules/rfq/tx stf-modules/rfq/params"
-	belowNode = "host/rpc host/rpc/market host/rpc/api host/rpc/client host/wire host/oracle host/store host/store/vfs host/wasm host/native host/secp host/keys snapshot " +
+	belowNode = "host/rpc host/rpc/market host/rpc/api host/rpc/client host/rpc/metrics host/logs host/wire host/oracle host/store host/store/vfs host/wasm host/native host/secp host/keys snapshot " +
 		"host/follow host/sequencer host/stf host/state host/state/proof host/chain host/invariant stf-modules/..."
 )
 

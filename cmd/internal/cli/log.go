@@ -3,19 +3,19 @@ package cli
 import (
 	"io"
 	"log/slog"
+	"strings"
 
+	"github.com/kaizenchain/kaizen/host/invariant"
+	"github.com/kaizenchain/kaizen/host/logs"
 	"github.com/kaizenchain/kaizen/host/node"
 )
 
+// LevelsAccepted is what a level of the log may be, for people.
+var LevelsAccepted = "debug, info, warn or error, and levels of components: info,store=debug (components: " + strings.Join(logs.Components, ", ") + ")"
+
 // NewLogger makes the program's logger; cfg has been checked.
 func NewLogger(w io.Writer, cfg node.LogConfig) *slog.Logger {
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(cfg.Level)); err != nil {
-		level = slog.LevelInfo
-	}
-	o := &slog.HandlerOptions{Level: level}
-	if cfg.Format == "json" {
-		return slog.New(slog.NewJSONHandler(w, o))
-	}
-	return slog.New(slog.NewTextHandler(w, o))
+	levels, err := logs.ParseLevels(cfg.Level)
+	invariant.Hold(err == nil, "log level %q was not checked", cfg.Level)
+	return logs.New(w, cfg.Format, levels)
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/kaizenchain/kaizen/host/chain"
+	"github.com/kaizenchain/kaizen/host/logs"
 	"github.com/kaizenchain/kaizen/host/node"
 )
 
@@ -106,8 +107,8 @@ func Settings() []Setting {
 		integer("snapshot.interval_blocks", "blocks from one snapshot to the next; 0: none are taken", 0, 1_000_000_000),
 		integer("snapshot.keep", "snapshots that are kept", 1, 1000),
 
-		oneOf("log.level", "least level that is written", "debug", "info", "warn", "error"),
-		oneOf("log.format", "form of a log line", "text", "json"),
+		text("log.level", "least level that is written; 'kaizen log-level' changes it while the node runs", LevelsAccepted).check(checkLevels),
+		oneOf("log.format", "form of a log line", logs.Forms...),
 	}
 }
 
@@ -254,6 +255,11 @@ func checkNode(s string) bool {
 	}
 	host, _, err := net.SplitHostPort(s)
 	return err == nil && host != "" && checkListen(s)
+}
+
+func checkLevels(s string) bool {
+	_, err := logs.ParseLevels(s)
+	return err == nil
 }
 
 func checkHash(s string) bool {
