@@ -28,6 +28,7 @@ type Reader struct {
 	cursors follow.TipsStore
 	serve   *services
 	snaps   *snapshots
+	runs    *runs
 
 	mu        sync.Mutex
 	tips      chain.Tips
@@ -64,13 +65,15 @@ func NewReader(ctx context.Context, cfg Config, deps Deps) (r *Reader, err error
 	if err := r.check(st.Genesis(), deps.Program); err != nil {
 		return nil, err
 	}
+	r.runs = openRuns(cfg.DataDir, deps.Log)
 	if err := r.recover(ctx); err != nil {
 		return nil, err
 	}
 	r.dialing = r.dial
-	if r.serve, err = listen(&cfg, deps.Log); err != nil {
+	if r.serve, err = listen(&cfg, deps.Log, r.runs); err != nil {
 		return nil, err
 	}
+	r.runs.begin(api.RoleRead, addrOf(r.serve.rpcPort))
 	r.snaps.ready(begin)
 	return r, nil
 }
@@ -209,6 +212,7 @@ func (r *Reader) Run(ctx context.Context) error {
 	err := g.wait(nil)
 	if err == nil {
 		r.snaps.finish()
+		r.runs.end()
 	}
 	return errors.Join(err, r.close())
 }

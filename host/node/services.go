@@ -10,6 +10,7 @@ import (
 
 	"github.com/kaizenchain/kaizen/host/chain"
 	"github.com/kaizenchain/kaizen/host/follow"
+	"github.com/kaizenchain/kaizen/host/logs"
 	"github.com/kaizenchain/kaizen/host/rpc"
 	"github.com/kaizenchain/kaizen/host/rpc/market"
 	"github.com/kaizenchain/kaizen/host/store"
@@ -20,6 +21,7 @@ import (
 type services struct {
 	cfg     *Config
 	log     *slog.Logger
+	runs    *runs
 	rpcPort net.Listener // nil: not served
 	syncTCP net.Listener // nil: not served
 	rpc     *rpc.Server
@@ -27,8 +29,8 @@ type services struct {
 }
 
 // listen binds the ports. Nothing is accepted before start.
-func listen(cfg *Config, log *slog.Logger) (*services, error) {
-	s := &services{cfg: cfg, log: log}
+func listen(cfg *Config, log *slog.Logger, runs *runs) (*services, error) {
+	s := &services{cfg: cfg, log: log, runs: runs}
 	var err error
 	if s.rpcPort, err = bind("rpc.listen", cfg.RPC.Listen); err != nil {
 		return nil, err
@@ -65,7 +67,9 @@ func addrOf(l net.Listener) string {
 // start serves both ports until drain and close. A port that fails is fatal.
 func (s *services) start(g *group, backend rpc.Backend, v *views, gauges []rpc.Gauge) {
 	if s.rpcPort != nil {
-		server, err := rpc.New(s.options(backend, v, gauges))
+		o := s.options(backend, v, gauges)
+		o.Admin = rpc.Admin{Token: s.runs.token(), Routes: adminRoutes(s.log)}
+		server, err := rpc.New(o)
 		if err != nil {
 			g.fail(err)
 			return
@@ -78,7 +82,7 @@ func (s *services) start(g *group, backend rpc.Backend, v *views, gauges []rpc.G
 		})
 	}
 	if s.syncTCP != nil {
-		server := wire.NewServer(&archive{v}, identityOf(v), wire.Limits{MaxConns: s.cfg.Sync.MaxPeers}, s.log)
+		server := wire.NewServer(&archive{v}, identityOf(v), wire.Limits{MaxConns: s.cfg.Sync.MaxPeers}, logs.For(s.log, "sync"))
 		s.sync = server
 		g.background(func(context.Context) { s.end(g, server.Serve(s.syncTCP)) })
 		g.background(func(ctx context.Context) {
@@ -111,7 +115,7 @@ func (s *services) options(backend rpc.Backend, v *views, gauges []rpc.Gauge) rp
 	// What depends on a configured limit follows it.
 	limits.RateBurst = max(limits.RateBurst, limits.MaxBatch)
 	limits.MaxHeldBytes = max(limits.MaxHeldBytes, 4*(limits.MaxBodyBytes+limits.MaxResponseBytes))
-	o := rpc.Options{Backend: backend, Limits: limits, AllowedHosts: c.AllowedHosts, AllowedOrigins: c.AllowedOrigins, Gauges: gauges, Log: s.log}
+	o := rpc.Options{Backend: backend, Limits: limits, AllowedHosts: c.AllowedHosts, AllowedOrigins: c.AllowedOrigins, Gauges: gauges, Log: logs.For(s.log, "rpc")}
 	if v.Schema().Name == market.Name {
 		o.Module = market.Module()
 	}

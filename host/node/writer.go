@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/kaizenchain/kaizen/host/chain"
+	"github.com/kaizenchain/kaizen/host/logs"
 	"github.com/kaizenchain/kaizen/host/rpc"
 	"github.com/kaizenchain/kaizen/host/rpc/api"
 	"github.com/kaizenchain/kaizen/host/sequencer"
@@ -33,6 +34,7 @@ type Writer struct {
 	prices  *prices
 	serve   *services
 	snaps   *snapshots
+	runs    *runs
 
 	ready     chan decided
 	sealed    chan *stf.Closed
@@ -67,12 +69,14 @@ func NewWriter(ctx context.Context, cfg Config, deps Deps) (w *Writer, err error
 	if err := w.check(st.Genesis(), deps.Program); err != nil {
 		return nil, err
 	}
+	w.runs = openRuns(cfg.DataDir, deps.Log)
 	if err := w.recover(ctx); err != nil {
 		return nil, err
 	}
-	if w.serve, err = listen(&cfg, deps.Log); err != nil {
+	if w.serve, err = listen(&cfg, deps.Log, w.runs); err != nil {
 		return nil, err
 	}
+	w.runs.begin(api.RoleWrite, addrOf(w.serve.rpcPort))
 	w.snaps.ready(begin)
 	return w, nil
 }
@@ -115,7 +119,7 @@ func (w *Writer) recover(ctx context.Context) (err error) {
 		return err
 	}
 	w.intake = newIntake(w.inspect, w.cfg.Intake.QueueTxs, w.dead)
-	w.prices, err = newPrices(&w.cfg.Oracle, w.lastOracle(), w.log)
+	w.prices, err = newPrices(&w.cfg.Oracle, w.lastOracle(), logs.For(w.log, "oracle"))
 	return err
 }
 
@@ -254,6 +258,7 @@ func (w *Writer) Run(ctx context.Context) error {
 	close(w.dead)
 	if err == nil {
 		w.snaps.finish()
+		w.runs.end()
 	}
 	return errors.Join(err, w.close())
 }

@@ -60,6 +60,8 @@ func (s *Server) handler(reg *prometheus.Registry) http.Handler {
 		}
 		get := gets[r.URL.Path]
 		switch {
+		case strings.HasPrefix(r.URL.Path, pathAdmin):
+			s.serveAdmin(w, r)
 		case get == nil:
 			writeError(w, api.NewError(api.CodePathNotFound, sprintf("%.80q; GET / says what is served here", r.URL.Path)))
 		case r.Method == http.MethodPost && r.URL.Path == pathRPC:

@@ -1,8 +1,8 @@
 // Package rpc is a node's front door: JSON-RPC 2.0 over HTTP POST and over
-// WebSocket at /ws, GET /livez, /readyz and /metrics, and the limits that keep
-// clients from hurting the node or each other. RPC.md lists the methods,
-// ERRORS.md the error codes; host/rpc/api holds the shapes, host/rpc/client the
-// Go client.
+// WebSocket at /ws, GET /livez, /readyz and /metrics, POST /admin/… for the
+// operator, and the limits that keep clients from hurting the node or each other.
+// RPC.md lists the methods, ERRORS.md the error codes; host/rpc/api holds the
+// shapes, host/rpc/client the Go client.
 //
 // It asks the node everything through [Backend]. It must not import another
 // adapter, host/node, or a module: what it knows of the chain's module comes in
@@ -49,7 +49,8 @@ type Options struct {
 	// Registry is what GET /metrics serves; the server adds its own metrics and
 	// Gauges. nil: a new one, with the Go runtime's and the process's.
 	Registry *prometheus.Registry
-	Gauges   []Gauge      // the node's own figures
+	Gauges   []Gauge // the node's own figures
+	Admin    Admin
 	Log      *slog.Logger // nil: dropped
 	// Fatal is called with a broken invariant that surfaced in a call. It must
 	// end the process; nil panics outside every recover.
@@ -63,6 +64,7 @@ type Server struct {
 	limits  Limits
 	hosts   []string
 	origins []string
+	admin   Admin
 	log     *slog.Logger
 	fatal   func(v any)
 
@@ -106,7 +108,7 @@ func New(o Options) (*Server, error) {
 		return nil, fmt.Errorf("rpc metrics: %w", err)
 	}
 	s := &Server{
-		backend: o.Backend, module: o.Module, limits: o.Limits, hosts: o.AllowedHosts, origins: o.AllowedOrigins, log: o.Log, fatal: o.Fatal,
+		backend: o.Backend, module: o.Module, limits: o.Limits, hosts: o.AllowedHosts, origins: o.AllowedOrigins, admin: o.Admin, log: o.Log, fatal: o.Fatal,
 		schema: o.Backend.Schema(), metrics: m, rates: newRates(&o.Limits), running: make(chan struct{}, o.Limits.MaxConcurrent),
 		held: newBudget(o.Limits.MaxHeldBytes), open: newConnections(&o.Limits), stop: make(chan struct{}),
 	}

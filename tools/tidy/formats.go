@@ -19,6 +19,7 @@ var formatDocs = map[string]string{
 	"host/wire":        "host/wire",
 	"host/settle":      "host/relay",
 	"host/relay":       "host/relay",
+	"host/node":        "host/node",
 	"snapshot":         "snapshot",
 	"stf-modules/abi":  "stf-modules",
 }

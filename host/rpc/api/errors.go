@@ -45,6 +45,7 @@ const (
 	CodeOriginNotAllowed    Code = -32021
 	CodePathNotFound        Code = -32022
 	CodeHTTPMethod          Code = -32023
+	CodeAdminOnly           Code = -32024
 )
 
 // CodeSpec describes one code.
@@ -84,6 +85,7 @@ var Codes = []CodeSpec{
 	{CodeOriginNotAllowed, "OriginNotAllowed", 403, "a web page of that origin may not call this node; see rpc.allowed_origins"},
 	{CodePathNotFound, "PathNotFound", 404, "nothing is served at that path"},
 	{CodeHTTPMethod, "HTTPMethodNotAllowed", 405, "that path does not take this HTTP method"},
+	{CodeAdminOnly, "AdminOnly", 403, "admin routes are for whoever can read the node's data directory, on its machine; `kaizen` finds the token there"},
 }
 
 // Spec describes a code of [Codes].
