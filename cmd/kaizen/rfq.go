@@ -216,7 +216,7 @@ func (b *bet) place(ctx context.Context, node *client.Client, m *marketInfo, r *
 }
 
 // compare says in what a quote is not what was asked for. A solver is not trusted.
-func (b *bet) compare(q *solver.Quote, r *solver.QuoteRequest, m *marketInfo, now uint64) string {
+func (b *bet) compare(q *market.Quote, r *solver.QuoteRequest, m *marketInfo, now uint64) string {
 	switch {
 	case q.ThesisType != 0 || q.Base != m.Base || q.Quote != m.Quote:
 		return "another market"
@@ -335,7 +335,7 @@ func printBet(t *cli.Table, v *betResult) {
 // percentText writes millionths in percent, exactly.
 func percentText(ppm uint64) string { return fmt.Sprintf("%d.%04d", ppm/10_000, ppm%10_000) }
 
-func printQuote(t *cli.Table, q *solver.Quote) {
+func printQuote(t *cli.Table, q *market.Quote) {
 	t.Row("market", pairText(q.Base, q.Quote))
 	t.Row("range", fmt.Sprintf("%s to %s", money(q.Lower), money(q.Upper)))
 	t.Row("bet", money(q.BetAmount)+" USDC")
@@ -362,7 +362,7 @@ const maxQuoteBytes = 16 << 10
 
 // readQuote reads a quote as solvers give it: itself, or their whole answer, or
 // what `tx rfq accept --dry-run -o json` makes of that.
-func readQuote(name string, in io.Reader) (*solver.Quote, error) {
+func readQuote(name string, in io.Reader) (*market.Quote, error) {
 	if name != "-" {
 		f, err := os.Open(name)
 		if err != nil {
@@ -391,7 +391,7 @@ func readQuote(name string, in io.Reader) (*solver.Quote, error) {
 // quoteMembers are those that a quote must have: all of them.
 var quoteMembers = []string{"thesis_type", "base", "quote", "lower", "upper", "bet_amount", "payout", "start", "end", "deadline", "user", "solver", "salt"}
 
-func decodeQuote(b []byte) (*solver.Quote, error) {
+func decodeQuote(b []byte) (*market.Quote, error) {
 	if len(b) > maxQuoteBytes {
 		return nil, fmt.Errorf("more than %d bytes", maxQuoteBytes)
 	}
@@ -404,7 +404,7 @@ func decodeQuote(b []byte) (*solver.Quote, error) {
 			return nil, fmt.Errorf("%s is missing", name)
 		}
 	}
-	var q solver.Quote
+	var q market.Quote
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.DisallowUnknownFields()
 	return &q, d.Decode(&q)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/kaizenchain/kaizen/host/chain"
 	"github.com/kaizenchain/kaizen/host/rpc/api"
+	"github.com/kaizenchain/kaizen/host/rpc/market"
 	"github.com/kaizenchain/kaizen/host/solver"
 )
 
@@ -14,24 +15,24 @@ func TestQuoteIsWhatWasAskedFor(t *testing.T) {
 	const now = 1_700_000_000_000
 	m := &marketInfo{Base: chain.Address{1}, Quote: chain.Address{2}}
 	r := &solver.QuoteRequest{User: chain.Address{3}, Lower: 10, Upper: 20, BetAmount: 5, Duration: 30_000}
-	good := solver.Quote{Base: m.Base, Quote: m.Quote, Lower: 10, Upper: 20, BetAmount: 5, Payout: 6, Start: now + 5000, End: now + 35_000, Deadline: now + 5000,
+	good := market.Quote{Base: m.Base, Quote: m.Quote, Lower: 10, Upper: 20, BetAmount: 5, Payout: 6, Start: now + 5000, End: now + 35_000, Deadline: now + 5000,
 		User: r.User, Solver: chain.Address{4}, Salt: 1}
 	if problem := new(bet).compare(&good, r, m, now); problem != "" {
 		t.Fatal(problem)
 	}
-	for name, change := range map[string]func(*solver.Quote){
-		"type":         func(q *solver.Quote) { q.ThesisType = 1 },
-		"base":         func(q *solver.Quote) { q.Base[0]++ },
-		"quote":        func(q *solver.Quote) { q.Quote[0]++ },
-		"user":         func(q *solver.Quote) { q.User[0]++ },
-		"lower":        func(q *solver.Quote) { q.Lower++ },
-		"upper":        func(q *solver.Quote) { q.Upper-- },
-		"bet":          func(q *solver.Quote) { q.BetAmount++ },
-		"payout":       func(q *solver.Quote) { q.Payout = 5 },
-		"longer":       func(q *solver.Quote) { q.End++ },
-		"backwards":    func(q *solver.Quote) { q.Start, q.End = q.End, q.Start },
-		"much later":   func(q *solver.Quote) { q.Start, q.End = q.Start+120_000, q.End+120_000 },
-		"late to sign": func(q *solver.Quote) { q.Deadline = q.Start + 1 },
+	for name, change := range map[string]func(*market.Quote){
+		"type":         func(q *market.Quote) { q.ThesisType = 1 },
+		"base":         func(q *market.Quote) { q.Base[0]++ },
+		"quote":        func(q *market.Quote) { q.Quote[0]++ },
+		"user":         func(q *market.Quote) { q.User[0]++ },
+		"lower":        func(q *market.Quote) { q.Lower++ },
+		"upper":        func(q *market.Quote) { q.Upper-- },
+		"bet":          func(q *market.Quote) { q.BetAmount++ },
+		"payout":       func(q *market.Quote) { q.Payout = 5 },
+		"longer":       func(q *market.Quote) { q.End++ },
+		"backwards":    func(q *market.Quote) { q.Start, q.End = q.End, q.Start },
+		"much later":   func(q *market.Quote) { q.Start, q.End = q.Start+120_000, q.End+120_000 },
+		"late to sign": func(q *market.Quote) { q.Deadline = q.Start + 1 },
 	} {
 		q := good
 		change(&q)

@@ -15,7 +15,7 @@ import (
 	"github.com/kaizenchain/kaizen/host/chain"
 	"github.com/kaizenchain/kaizen/host/rpc/api"
 	"github.com/kaizenchain/kaizen/host/rpc/client"
-	"github.com/kaizenchain/kaizen/host/solver"
+	"github.com/kaizenchain/kaizen/host/rpc/market"
 	"github.com/kaizenchain/kaizen/stf-modules/rfq/query"
 	"github.com/kaizenchain/kaizen/stf-modules/rfq/tx"
 )
@@ -25,7 +25,7 @@ type thesis struct {
 	ID      uint64 `json:"thesis_id"`
 	State   string `json:"state"`
 	Outcome string `json:"outcome"`
-	solver.Quote
+	market.Quote
 	Due             uint64         `json:"due"`
 	CreatedAt       uint64         `json:"created_at"`
 	SettledAt       uint64         `json:"settled_at"` // this and what follows: zero while it is open

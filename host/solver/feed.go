@@ -48,11 +48,11 @@ type feed struct {
 	offset  int64 // of the chain's clock to ours, ms
 	stale   bool  // by the chain's own word
 	account api.Account
-	markets map[string]*market
+	markets map[string]*watched
 }
 
-// market is one market as the chain has it now.
-type market struct {
+// watched is one market as the chain has it now.
+type watched struct {
 	marketAnswer
 	window  quote.Window
 	fetched time.Time
@@ -107,14 +107,14 @@ func (f *feed) listMarkets(ctx context.Context) error {
 		return fmt.Errorf("markets: %w", err)
 	}
 	before := f.markets
-	f.markets = make(map[string]*market, len(answer.Markets))
+	f.markets = make(map[string]*watched, len(answer.Markets))
 	for _, m := range answer.Markets {
 		if len(f.pairs) > 0 && !slices.Contains(f.pairs, m.Name) {
 			continue
 		}
 		v := before[m.Name]
 		if v == nil {
-			v = &market{window: quote.Window{SpanMs: f.windowMs}}
+			v = &watched{window: quote.Window{SpanMs: f.windowMs}}
 		}
 		v.marketAnswer = m
 		f.markets[m.Name] = v
@@ -123,7 +123,7 @@ func (f *feed) listMarkets(ctx context.Context) error {
 }
 
 // view is what the chain knows of a market now.
-func (f *feed) view(ctx context.Context, pair string) (*market, quote.View, error) {
+func (f *feed) view(ctx context.Context, pair string) (*watched, quote.View, error) {
 	if err := f.refresh(ctx); err != nil {
 		return nil, quote.View{}, err
 	}
@@ -138,7 +138,7 @@ func (f *feed) view(ctx context.Context, pair string) (*market, quote.View, erro
 }
 
 // follow asks for the prices that were recorded since the last time.
-func (f *feed) follow(ctx context.Context, m *market) error {
+func (f *feed) follow(ctx context.Context, m *watched) error {
 	if f.clock().Sub(m.fetched) < refreshAfter {
 		return nil
 	}

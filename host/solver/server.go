@@ -15,6 +15,7 @@ import (
 	"github.com/kaizenchain/kaizen/host/chain"
 	"github.com/kaizenchain/kaizen/host/quote"
 	"github.com/kaizenchain/kaizen/host/rpc/api"
+	"github.com/kaizenchain/kaizen/host/rpc/market"
 	"github.com/kaizenchain/kaizen/host/secp"
 	"github.com/kaizenchain/kaizen/stf-modules/rfq/tx"
 )
@@ -189,7 +190,7 @@ func (s *Server) locked(ctx context.Context, f func(ctx context.Context) error) 
 
 // look brings feed and book up to date for a market that is open, and says what
 // is known of it.
-func (s *Server) look(ctx context.Context, pair string) (*market, quote.View, error) {
+func (s *Server) look(ctx context.Context, pair string) (*watched, quote.View, error) {
 	m, v, err := s.feed.view(ctx, pair)
 	if err != nil {
 		return nil, v, err
@@ -222,7 +223,7 @@ func (s *Server) quote(ctx context.Context, r *QuoteRequest) (t *Terms, err erro
 		}
 		hash, digest := Digests(&o.Quote)
 		s.book.Hold(hash, o)
-		t = &Terms{Pair: m.Name, Quote: QuoteOf(&o.Quote), QuoteHash: hash, Digest: digest, Price: api.Amount(o.Price),
+		t = &Terms{Pair: m.Name, Quote: market.QuoteOf(&o.Quote), QuoteHash: hash, Digest: digest, Price: api.Amount(o.Price),
 			ProbabilityPPM: o.ProbabilityPPM, RatioPPM: ratioPPM(&o.Quote), Time: now}
 		return nil
 	})
@@ -258,7 +259,7 @@ func (s *Server) info(ctx context.Context) (v *Info, err error) {
 	return v, err
 }
 
-func (s *Server) marketOf(m *market, v *quote.View) Market {
+func (s *Server) marketOf(m *watched, v *quote.View) Market {
 	now := s.feed.now()
 	return Market{Pair: m.Name, Base: m.Base, Quote: m.Quote, Paused: m.Paused, Price: api.Amount(v.Price), Time: v.Timestamp,
 		Stale:      v.Stale || v.Price == 0 || now-min(v.Timestamp, now) > s.opts.Quote.MaxPriceAgeMs,

@@ -5,44 +5,10 @@ import (
 
 	"github.com/kaizenchain/kaizen/host/chain"
 	"github.com/kaizenchain/kaizen/host/rpc/api"
+	"github.com/kaizenchain/kaizen/host/rpc/market"
 	"github.com/kaizenchain/kaizen/host/secp"
 	"github.com/kaizenchain/kaizen/stf-modules/rfq/tx"
 )
-
-// Quote is a quote in JSON, as the RPC writes it too.
-type Quote struct {
-	ThesisType uint8         `json:"thesis_type"`
-	Base       chain.Address `json:"base"`
-	Quote      chain.Address `json:"quote"`
-	Lower      api.Amount    `json:"lower"`
-	Upper      api.Amount    `json:"upper"`
-	BetAmount  api.Amount    `json:"bet_amount"`
-	Payout     api.Amount    `json:"payout"`
-	Start      uint64        `json:"start"`
-	End        uint64        `json:"end"`
-	Deadline   uint64        `json:"deadline"`
-	User       chain.Address `json:"user"`
-	Solver     chain.Address `json:"solver"`
-	Salt       api.Amount    `json:"salt"`
-}
-
-// QuoteOf renders q.
-func QuoteOf(q *tx.Quote) Quote {
-	return Quote{
-		ThesisType: q.ThesisType, Base: q.Base, Quote: q.Quote, Lower: api.Amount(q.Lower), Upper: api.Amount(q.Upper),
-		BetAmount: api.Amount(q.BetAmount), Payout: api.Amount(q.Payout), Start: q.Start, End: q.End, Deadline: q.Deadline,
-		User: q.User, Solver: q.Solver, Salt: api.Amount(q.Salt),
-	}
-}
-
-// Chain is the quote itself.
-func (q *Quote) Chain() tx.Quote {
-	return tx.Quote{
-		ThesisType: q.ThesisType, Base: tx.Address(q.Base), Quote: tx.Address(q.Quote), Lower: uint64(q.Lower), Upper: uint64(q.Upper),
-		BetAmount: uint64(q.BetAmount), Payout: uint64(q.Payout), Start: q.Start, End: q.End, Deadline: q.Deadline,
-		User: tx.Address(q.User), Solver: tx.Address(q.Solver), Salt: uint64(q.Salt),
-	}
-}
 
 // QuoteRequest is the body of POST /quote. Prices and amounts have 6 decimals,
 // times are ms; exactly one of Duration and End is given.
@@ -59,20 +25,20 @@ type QuoteRequest struct {
 
 // Terms is the answer to POST /quote.
 type Terms struct {
-	Pair           string     `json:"pair"`
-	Quote          Quote      `json:"quote"`
-	QuoteHash      chain.Hash `json:"quote_hash"`
-	Digest         chain.Hash `json:"digest"`           // EIP-712: what the user signs
-	Price          api.Amount `json:"price"`            // that the quote was made at
-	ProbabilityPPM uint64     `json:"probability_ppm"`  // that the range holds, by the solver's model
-	RatioPPM       uint64     `json:"payout_ratio_ppm"` // payout per bet
-	Time           uint64     `json:"time"`             // the chain's, ms: the deadline is one of it
+	Pair           string       `json:"pair"`
+	Quote          market.Quote `json:"quote"`
+	QuoteHash      chain.Hash   `json:"quote_hash"`
+	Digest         chain.Hash   `json:"digest"`           // EIP-712: what the user signs
+	Price          api.Amount   `json:"price"`            // that the quote was made at
+	ProbabilityPPM uint64       `json:"probability_ppm"`  // that the range holds, by the solver's model
+	RatioPPM       uint64       `json:"payout_ratio_ppm"` // payout per bet
+	Time           uint64       `json:"time"`             // the chain's, ms: the deadline is one of it
 }
 
 // AcceptRequest is the body of POST /accept.
 type AcceptRequest struct {
-	Quote         Quote     `json:"quote"`
-	UserSignature api.Bytes `json:"user_signature"`
+	Quote         market.Quote `json:"quote"`
+	UserSignature api.Bytes    `json:"user_signature"`
 }
 
 // Accepted is the answer to POST /accept.

@@ -91,7 +91,7 @@ var table = map[string]row{
 	// The loops.
 	"host/node":   {kind: loop, ours: belowNode, libs: "golang.org/x/sys"}, // x/sys: how full the disk is
 	"host/relay":  {kind: loop, ours: "host/settle host/follow host/wire host/rpc/api host/rpc/client host/rpc/metrics host/secp host/keys host/chain host/invariant stf-modules/abi stf-modules/rfq/..."},
-	"host/solver": {kind: loop, ours: "host/quote host/rpc/api host/rpc/client host/secp host/chain host/invariant stf-modules/abi stf-modules/rfq/..."},
+	"host/solver": {kind: loop, ours: "host/quote host/rpc/api host/rpc/client host/rpc/market host/secp host/chain host/invariant stf-modules/abi stf-modules/rfq/..."},
 
 	// The commands.
 	"cmd/*":          {kind: command, ours: "cmd/internal/* host/node host/relay host/solver host/quote " + belowNode, libs: "github.com/spf13/cobra github.com/spf13/pflag"},

@@ -68,7 +68,7 @@ type (
 	}
 )
 
-// Quote is a solver's offer.
+// Quote is a solver's offer, as the RPC and the solver's own interface write it.
 type Quote struct {
 	ThesisType uint8         `json:"thesis_type"`
 	Base       chain.Address `json:"base"`
@@ -143,7 +143,7 @@ func payload(t *tx.Transaction) any {
 	case tx.KindProcessWithdrawal:
 		return ProcessWithdrawal{WithdrawalID: t.ProcessWithdrawal.WithdrawalID, ExternalTxHash: t.ProcessWithdrawal.ExternalTxHash}
 	case tx.KindRfqSubmit:
-		return RfqSubmit{Quote: quote(&t.RfqSubmit.Quote), UserSignature: t.RfqSubmit.UserSignature[:]}
+		return RfqSubmit{Quote: QuoteOf(&t.RfqSubmit.Quote), UserSignature: t.RfqSubmit.UserSignature[:]}
 	case tx.KindRfqSettle:
 		return RfqSettle{ThesisID: t.RfqSettle.ThesisID}
 	case tx.KindSystemSettle:
@@ -154,11 +154,21 @@ func payload(t *tx.Transaction) any {
 	return nil
 }
 
-func quote(q *tx.Quote) Quote {
+// QuoteOf renders q.
+func QuoteOf(q *tx.Quote) Quote {
 	return Quote{
 		ThesisType: q.ThesisType, Base: q.Base, Quote: q.Quote, Lower: api.Amount(q.Lower), Upper: api.Amount(q.Upper),
 		BetAmount: api.Amount(q.BetAmount), Payout: api.Amount(q.Payout), Start: q.Start, End: q.End, Deadline: q.Deadline,
 		User: q.User, Solver: q.Solver, Salt: api.Amount(q.Salt),
+	}
+}
+
+// Chain is the quote itself.
+func (q *Quote) Chain() tx.Quote {
+	return tx.Quote{
+		ThesisType: q.ThesisType, Base: tx.Address(q.Base), Quote: tx.Address(q.Quote), Lower: uint64(q.Lower), Upper: uint64(q.Upper),
+		BetAmount: uint64(q.BetAmount), Payout: uint64(q.Payout), Start: q.Start, End: q.End, Deadline: q.Deadline,
+		User: tx.Address(q.User), Solver: tx.Address(q.Solver), Salt: uint64(q.Salt),
 	}
 }
 
