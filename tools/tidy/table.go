@@ -61,7 +61,7 @@ var table = map[string]row{
 	// The cores.
 	"host/state": {kind: pure, ours: "host/chain host/invariant host/state/proof host/state/internal/lanes",
 		std: "sync/atomic hash/maphash"}, // maphash: the order of an index in memory, which no result shows
-	"host/state/proof":          {kind: pure, ours: "host/chain host/invariant"},
+	"host/state/proof":          {kind: pure},                           // the standard library alone: for anybody, without the node
 	"host/state/internal/lanes": {kind: pure, libs: "golang.org/x/sys"}, // x/sys/cpu: which of two ways to the same hash this processor has
 	"host/stf":                  {kind: pure, ours: "host/state host/chain host/invariant stf-modules/abi"},
 	"host/sequencer":            {kind: pure, ours: "host/stf host/state host/chain host/invariant stf-modules/abi"},

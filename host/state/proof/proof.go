@@ -1,12 +1,18 @@
 // Package proof checks that a key has a value, or none, in a state whose root is
 // known: the verifier's half of host/state/TREE.md, from the hash of a leaf to
-// the encoding of a proof.
+// the encodings of a proof of one key ([Proof]) and of many ([Multi]), and a node's
+// answer as a whole, with the header that vouches for the root ([Answer]).
 //
 // It imports the standard library alone, so that anybody may use it without the
 // node, and must stay that way.
 //
 //	p, err := proof.Decode(bytes)
 //	value, present, err := proof.Verify(header.StateRoot, key, &p)
+//
+//	m, err := proof.DecodeMulti(bytes)
+//	err = m.Check(header.StateRoot)
+//	value, present, err := m.Get(key)        any key of the proof
+//	root, err := m.RootAfter(updates)        after they are written
 //
 // Everything here is a pure function of its arguments: any number of goroutines
 // may call it.
@@ -33,10 +39,29 @@ const (
 
 const stepBytes = 1 + 32
 
-// Errors of Decode and Verify; both wrap them with the particulars.
+// What comes of a proof that is not to be believed; every error here wraps one of
+// these, with the particulars.
 var (
+	// ErrMalformed: it is no proof at all, whatever the root. The next ones say why.
 	ErrMalformed = errors.New("malformed proof")
-	ErrInvalid   = errors.New("proof does not hold")
+	// ErrInvalid: it is well-formed, and leads to another root or another key.
+	ErrInvalid = errors.New("proof does not hold")
+	// ErrNotCovered: the proof says nothing about the key that was asked for.
+	ErrNotCovered = errors.New("key is outside the proof")
+	// ErrSurplus: the proof shows more than the keys it is for.
+	ErrSurplus = errors.New("proof shows more than it is for")
+)
+
+// The ways of being malformed, each an [ErrMalformed].
+var (
+	ErrVersion   = fmt.Errorf("%w: version", ErrMalformed)
+	ErrTruncated = fmt.Errorf("%w: bytes are missing", ErrMalformed)
+	ErrTrailing  = fmt.Errorf("%w: bytes after the end", ErrMalformed)
+	ErrTooLong   = fmt.Errorf("%w: over a limit", ErrMalformed)
+	ErrTooDeep   = fmt.Errorf("%w: deeper than a path has bits", ErrMalformed)
+	ErrOrder     = fmt.Errorf("%w: out of order", ErrMalformed)
+	ErrDuplicate = fmt.Errorf("%w: twice", ErrMalformed)
+	ErrShape     = fmt.Errorf("%w: not a tree cut back to walks", ErrMalformed)
 )
 
 // Kind is what a walk by the bits of a key's path ends at.
@@ -88,8 +113,11 @@ func Bit(path *[32]byte, i uint8) int { return int(path[i/8]>>(7-i%8)) & 1 }
 // Verify checks p against a root and returns what it shows: the value of key, or
 // that key is absent. The value is p's own.
 func Verify(root [32]byte, key []byte, p *Proof) (value []byte, present bool, err error) {
-	if len(key) > MaxKeyBytes || len(p.Value) > MaxValueBytes || len(p.Steps) > MaxSteps {
-		return nil, false, fmt.Errorf("%w: key of %d bytes, value of %d, %d steps", ErrMalformed, len(key), len(p.Value), len(p.Steps))
+	switch {
+	case len(key) > MaxKeyBytes || len(p.Value) > MaxValueBytes:
+		return nil, false, fmt.Errorf("%w: key of %d bytes, value of %d", ErrTooLong, len(key), len(p.Value))
+	case len(p.Steps) > MaxSteps:
+		return nil, false, fmt.Errorf("%w: %d steps", ErrTooDeep, len(p.Steps))
 	}
 	path := [32]byte(sha256.Sum256(key))
 	end, err := p.end(&path)
@@ -105,14 +133,14 @@ func Verify(root [32]byte, key []byte, p *Proof) (value []byte, present bool, er
 // end checks the walk's form and returns the hash it ends at.
 func (p *Proof) end(path *[32]byte) (h [32]byte, err error) {
 	for i := 1; i < len(p.Steps); i++ {
-		if p.Steps[i].Bit <= p.Steps[i-1].Bit {
-			return h, fmt.Errorf("%w: step %d decides on bit %d, the one above on %d", ErrMalformed, i, p.Steps[i].Bit, p.Steps[i-1].Bit)
+		if err := follows(int(p.Steps[i-1].Bit), p.Steps[i].Bit); err != nil {
+			return h, fmt.Errorf("step %d: %w", i, err)
 		}
 	}
 	switch p.Kind {
 	case Empty:
 		if len(p.Steps) != 0 {
-			return h, fmt.Errorf("%w: %d steps in an empty state", ErrMalformed, len(p.Steps))
+			return h, fmt.Errorf("%w: %d steps in an empty state", ErrShape, len(p.Steps))
 		}
 		return h, nil
 	case Present:
@@ -172,38 +200,34 @@ func (p *Proof) Append(dst []byte) []byte {
 
 // Decode reads what [Proof.Append] wrote, and nothing after it. The value is a
 // part of b.
-func Decode(b []byte) (Proof, error) {
+func Decode(b []byte) (p Proof, err error) {
 	r := reader{b: b}
-	var p Proof
-	if v := r.take(1); r.ok() && v[0] != Version {
-		return p, fmt.Errorf("%w: version %d, want %d", ErrMalformed, v[0], Version)
+	head := r.take(2)
+	switch {
+	case head == nil:
+		return p, fmt.Errorf("%w: %d, want a version and a kind", ErrTruncated, len(b))
+	case head[0] != Version:
+		return p, fmt.Errorf("%w: %d, want %d", ErrVersion, head[0], Version)
 	}
-	p.Kind = r.kind()
-	switch p.Kind {
-	case Present:
-		p.Value = r.value()
-	case Other:
-		copy(p.Path[:], r.take(32))
-		copy(p.ValueHash[:], r.take(32))
+	p.Kind = Kind(head[1])
+	if err = r.end(&p); err != nil {
+		return Proof{}, err
 	}
-	p.Steps = r.steps()
-	if !r.ok() || len(r.b) != 0 {
-		return Proof{}, fmt.Errorf("%w: %d bytes", ErrMalformed, len(b))
+	if p.Steps, err = r.steps(); err != nil {
+		return Proof{}, err
+	}
+	if len(r.b) != 0 {
+		return Proof{}, fmt.Errorf("%w: %d bytes", ErrTrailing, len(r.b))
 	}
 	return p, nil
 }
 
-// reader takes bytes off the front; once it fails it stays failed.
-type reader struct {
-	b      []byte
-	failed bool
-}
+// reader takes bytes off the front.
+type reader struct{ b []byte }
 
-func (r *reader) ok() bool { return !r.failed }
-
+// take returns the next n bytes, nil if there are fewer.
 func (r *reader) take(n int) []byte {
-	if r.failed || n > len(r.b) {
-		r.failed = true
+	if n > len(r.b) {
 		return nil
 	}
 	v := r.b[:n:n]
@@ -211,41 +235,59 @@ func (r *reader) take(n int) []byte {
 	return v
 }
 
-func (r *reader) kind() Kind {
-	b := r.take(1)
-	if b == nil || Kind(b[0]) > Other {
-		r.failed = true
-		return Empty
+// end reads what the walk ends at.
+func (r *reader) end(p *Proof) (err error) {
+	switch p.Kind {
+	case Empty:
+	case Present:
+		p.Value, err = r.value()
+	case Other:
+		leaf := r.take(64)
+		if leaf == nil {
+			return fmt.Errorf("%w: the other leaf", ErrTruncated)
+		}
+		p.Path, p.ValueHash = [32]byte(leaf), [32]byte(leaf[32:])
+	default:
+		err = fmt.Errorf("%w: kind %d", ErrMalformed, p.Kind)
 	}
-	return Kind(b[0])
+	return err
 }
 
-func (r *reader) value() []byte {
+// value checks the length against its limit and the bytes that are there.
+func (r *reader) value() ([]byte, error) {
 	n := r.take(4)
-	if n == nil || binary.LittleEndian.Uint32(n) > MaxValueBytes {
-		r.failed = true
-		return nil
+	if n == nil {
+		return nil, fmt.Errorf("%w: length of a value", ErrTruncated)
 	}
-	return r.take(int(binary.LittleEndian.Uint32(n)))
+	size := binary.LittleEndian.Uint32(n)
+	if size > MaxValueBytes {
+		return nil, fmt.Errorf("%w: value of %d bytes, limit %d", ErrTooLong, size, MaxValueBytes)
+	}
+	v := r.take(int(size))
+	if v == nil {
+		return nil, fmt.Errorf("%w: value of %d bytes, %d are left", ErrTruncated, size, len(r.b))
+	}
+	return v, nil
 }
 
-// steps checks the count against the bytes that are there before it allocates.
-func (r *reader) steps() []Step {
+// steps checks the count against its limit and the bytes that are there before it
+// allocates.
+func (r *reader) steps() ([]Step, error) {
 	n := r.take(2)
 	if n == nil {
-		return nil
+		return nil, fmt.Errorf("%w: number of steps", ErrTruncated)
 	}
 	count := int(binary.LittleEndian.Uint16(n))
+	if count > MaxSteps {
+		return nil, fmt.Errorf("%w: %d steps, limit %d", ErrTooDeep, count, MaxSteps)
+	}
 	raw := r.take(count * stepBytes)
-	if raw == nil || count > MaxSteps {
-		r.failed = true
-		return nil
+	if raw == nil {
+		return nil, fmt.Errorf("%w: %d steps take %d bytes, %d are left", ErrTruncated, count, count*stepBytes, len(r.b))
 	}
 	steps := make([]Step, count)
 	for i := range steps {
-		s := raw[i*stepBytes:]
-		steps[i].Bit = s[0]
-		copy(steps[i].Sibling[:], s[1:stepBytes])
+		steps[i] = Step{Bit: raw[i*stepBytes], Sibling: [32]byte(raw[i*stepBytes+1:])}
 	}
-	return steps
+	return steps, nil
 }

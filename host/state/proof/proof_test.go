@@ -54,11 +54,13 @@ func TestVerify(t *testing.T) {
 		{"a present key as absent", root, "a", other, "", false, proof.ErrInvalid},
 		{"a key of the other side", root, "b", other, "", false, proof.ErrInvalid},
 		{"empty, though it is not", root, "a", proof.Proof{}, "", false, proof.ErrInvalid},
-		{"steps in an empty state", [32]byte{}, "a", proof.Proof{Steps: ofA.Steps}, "", false, proof.ErrMalformed},
-		{"bits not increasing", root, "a", proof.Proof{Kind: proof.Present, Value: []byte("1"), Steps: []proof.Step{{Bit: 4}, {Bit: 4}}}, "", false, proof.ErrMalformed},
+		{"steps in an empty state", [32]byte{}, "a", proof.Proof{Steps: ofA.Steps}, "", false, proof.ErrShape},
+		{"a bit twice", root, "a", proof.Proof{Kind: proof.Present, Value: []byte("1"), Steps: []proof.Step{{Bit: 4}, {Bit: 4}}}, "", false, proof.ErrDuplicate},
+		{"bits not increasing", root, "a", proof.Proof{Kind: proof.Present, Value: []byte("1"), Steps: []proof.Step{{Bit: 4}, {Bit: 3}}}, "", false, proof.ErrOrder},
+		{"too deep", root, "a", proof.Proof{Kind: proof.Present, Value: []byte("1"), Steps: make([]proof.Step, 257)}, "", false, proof.ErrTooDeep},
 		{"unknown kind", root, "a", proof.Proof{Kind: 3}, "", false, proof.ErrMalformed},
-		{"large key", root, string(make([]byte, proof.MaxKeyBytes+1)), ofA, "", false, proof.ErrMalformed},
-		{"large value", root, "a", proof.Proof{Kind: proof.Present, Value: make([]byte, proof.MaxValueBytes+1)}, "", false, proof.ErrMalformed},
+		{"large key", root, string(make([]byte, proof.MaxKeyBytes+1)), ofA, "", false, proof.ErrTooLong},
+		{"large value", root, "a", proof.Proof{Kind: proof.Present, Value: make([]byte, proof.MaxValueBytes+1)}, "", false, proof.ErrTooLong},
 	} {
 		value, present, err := proof.Verify(c.root, []byte(c.key), &c.p)
 		if !errors.Is(err, c.err) || present != c.present || err == nil && string(value) != c.value {
@@ -79,21 +81,26 @@ func TestLeafIsNoNode(t *testing.T) {
 func TestDecodeRefuses(t *testing.T) {
 	_, ofA, _, other := two()
 	good := ofA.Append(nil)
-	for name, b := range map[string][]byte{
-		"nothing":           nil,
-		"version":           append([]byte{2}, good[1:]...),
-		"kind":              {1, 3, 0, 0},
-		"a byte more":       append(bytes.Clone(good), 0),
-		"a byte less":       good[:len(good)-1],
-		"other cut":         other.Append(nil)[:40],
-		"large value":       append([]byte{1, 1, 1, 0, 1, 0}, make([]byte, 65537+2)...),
-		"value not there":   {1, 1, 255, 0, 0, 0, 0, 0},
-		"steps not there":   {1, 0, 1, 0},
-		"too many steps":    append([]byte{1, 0, 1, 1}, make([]byte, 257*33)...),
-		"steps not counted": append([]byte{1, 0, 0, 0}, make([]byte, 33)...),
+	for name, c := range map[string]struct {
+		b    []byte
+		want error
+	}{
+		"nothing":           {nil, proof.ErrTruncated},
+		"version":           {append([]byte{2}, good[1:]...), proof.ErrVersion},
+		"kind":              {[]byte{1, 3, 0, 0}, proof.ErrMalformed},
+		"a byte more":       {append(bytes.Clone(good), 0), proof.ErrTrailing},
+		"a byte less":       {good[:len(good)-1], proof.ErrTruncated},
+		"other cut":         {other.Append(nil)[:40], proof.ErrTruncated},
+		"large value":       {append([]byte{1, 1, 1, 0, 1, 0}, make([]byte, 65537+2)...), proof.ErrTooLong},
+		"value not there":   {[]byte{1, 1, 255, 0, 0, 0, 0, 0}, proof.ErrTruncated},
+		"value not counted": {[]byte{1, 1, 255, 0}, proof.ErrTruncated},
+		"no steps":          {[]byte{1, 0, 0}, proof.ErrTruncated},
+		"steps not there":   {[]byte{1, 0, 1, 0}, proof.ErrTruncated},
+		"too many steps":    {append([]byte{1, 0, 1, 1}, make([]byte, 257*33)...), proof.ErrTooDeep},
+		"steps not counted": {append([]byte{1, 0, 0, 0}, make([]byte, 33)...), proof.ErrTrailing},
 	} {
-		if p, err := proof.Decode(b); !errors.Is(err, proof.ErrMalformed) {
-			t.Errorf("%s: %+v, %v", name, p, err)
+		if p, err := proof.Decode(c.b); !errors.Is(err, c.want) || !errors.Is(err, proof.ErrMalformed) {
+			t.Errorf("%s: %+v, %v, want %v", name, p, err, c.want)
 		}
 	}
 }
