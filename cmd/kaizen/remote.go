@@ -55,6 +55,8 @@ func (r *remote) advise(err error) error {
 		return cli.Hint(err, "%s is a read node; --rpc-url must name the write node", r.url)
 	case api.CodeBlockNotFound:
 		return cli.Hint(err, "'kaizen status' shows the newest block")
+	case api.CodeBlockPruned:
+		return cli.Hint(err, "a node with prune.mode = \"archive\" keeps every block; --rpc-url names another node")
 	case api.CodeTransactionNotFound:
 		return cli.Hint(err, "a read node may be a moment behind; the hash is the one that 'kaizen tx' printed")
 	case api.CodeBusy, api.CodeOverloaded, api.CodeRateLimited:

@@ -36,7 +36,7 @@ var Forms = []string{Text, JSON, Logfmt}
 
 // Components are the parts of the programs that a level can be given to. What is
 // logged without a component has the general level.
-var Components = []string{"oracle", "rpc", "snapshot", "store", "sync", "wasm"}
+var Components = []string{"oracle", "prune", "rpc", "snapshot", "store", "sync", "wasm"}
 
 // componentKey is the attribute that names a line's component.
 const componentKey = "component"

@@ -96,6 +96,7 @@ func (r *Reader) verify(b *chain.Block, p *prepared) error {
 	r.oracle.Store(&block.Oracle)
 	r.serve.announce(block)
 	r.snaps.sealed(block.Header.Height)
+	r.pruner.sealed(block.Header.Height)
 	r.views.maintain(r.log)
 	return nil
 }

@@ -22,6 +22,7 @@ type Config struct {
 	RPC      RPCConfig      `mapstructure:"rpc"`
 	History  HistoryConfig  `mapstructure:"history"`
 	Snapshot SnapshotConfig `mapstructure:"snapshot"`
+	Prune    PruneConfig    `mapstructure:"prune"`
 	Log      LogConfig      `mapstructure:"log"`
 }
 
@@ -93,6 +94,12 @@ type SnapshotConfig struct {
 	Keep           int    `mapstructure:"keep"`            // how many are kept, at least 1
 }
 
+// PruneConfig is `[prune]`.
+type PruneConfig struct {
+	Mode       string `mapstructure:"mode"`        // archive | aggressive
+	KeepBlocks uint64 `mapstructure:"keep_blocks"` // how many an aggressive node keeps at least
+}
+
 // LogConfig is `[log]`.
 type LogConfig struct {
 	Level  string `mapstructure:"level"`  // logs.ParseLevels: info,store=debug
@@ -111,6 +118,7 @@ func Defaults() Config {
 		RPC:      RPCConfig{Listen: "127.0.0.1:8545"},
 		History:  HistoryConfig{Blocks: 1024},
 		Snapshot: SnapshotConfig{IntervalBlocks: 10_000, Keep: 2},
+		Prune:    PruneConfig{Mode: PruneArchive, KeepBlocks: DefaultKeepBlocks},
 		Log:      LogConfig{Level: "info", Format: "text"},
 	}
 }

@@ -29,6 +29,7 @@ type Reader struct {
 	serve   *services
 	snaps   *snapshots
 	runs    *runs
+	pruner  *pruner
 
 	mu        sync.Mutex
 	tips      chain.Tips
@@ -80,7 +81,7 @@ func NewReader(ctx context.Context, cfg Config, deps Deps) (r *Reader, err error
 
 // openOrFetch opens the store, and makes it first if there is none.
 func openOrFetch(ctx context.Context, cfg *Config, deps Deps) (*store.Store, error) {
-	opts := store.Options{Log: logf(deps.Log)}
+	opts := storeOptions(cfg, deps.Log)
 	st, err := store.Open(cfg.DataDir, opts)
 	if !errors.Is(err, store.ErrNotInitialized) {
 		return st, err
@@ -99,7 +100,7 @@ func (r *Reader) check(g *chain.Genesis, program stf.Program) error {
 	if err := checkModule(program, g); err != nil {
 		return err
 	}
-	return checkPinned(&r.cfg, g)
+	return errors.Join(checkPinned(&r.cfg, g), checkPrune(&r.cfg))
 }
 
 // checkPinned compares a genesis document with the hash the operator expects.
@@ -131,7 +132,9 @@ func (r *Reader) recover(ctx context.Context) (err error) {
 	if err := r.views.restore(SnapshotDir(r.cfg.DataDir), st.Height(), r.log); err != nil {
 		return err
 	}
+	r.pruner = newPruner(&r.cfg, r.views, r.log)
 	r.snaps = newSnapshots(&r.cfg, r.views, nil, r.log)
+	r.snaps.needed = r.pruner.snapshotsNeeded
 	if err := r.views.replay(ctx, r.exec, r.inspect, logProgress(r.log, "replay")); err != nil {
 		return err
 	}
@@ -202,6 +205,7 @@ func (r *Reader) Run(ctx context.Context) error {
 	r.serve.start(g, r, r.views, r.gauges())
 	g.loop("follow", func(context.Context) error { return r.follow(following) })
 	g.background(r.snaps.run)
+	g.background(r.pruner.run)
 	select {
 	case <-ctx.Done():
 		r.log.Info("stopping")

@@ -31,6 +31,9 @@ func (l *ledger) replayTo(ctx context.Context, exec *stf.Executor, p *inspectors
 	if from > to {
 		return nil
 	}
+	if err := l.checkState(); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	blocks := ahead(ctx, p, l.stored(ctx, from, to))
 	defer func() {
@@ -298,6 +301,11 @@ func (o *offline) close() {
 		o.exec.Machine.Close()
 	}
 	o.store.Close()
+}
+
+// storeOptions are those of a node's own directory.
+func storeOptions(cfg *Config, log *slog.Logger) store.Options {
+	return store.Options{Log: logf(log), SegmentBlocks: cfg.Prune.segmentBlocks()}
 }
 
 // logf adapts a structured logger to the store's.

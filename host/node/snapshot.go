@@ -99,11 +99,13 @@ type snapshots struct {
 	due    chan uint64                     // heights; capacity 1
 	last   atomic.Uint64                   // height of the newest
 	atStop uint64                          // shutdownBlocks
+	needed func() (int, error)             // how many have to stay for the sake of pruning
 	done   func(*snapshot.Snapshot, error) // told of every attempt that was due
 }
 
 func newSnapshots(cfg *Config, v *views, key ed25519.PrivateKey, log *slog.Logger) *snapshots {
-	s := &snapshots{cfg: cfg.Snapshot, views: v, dir: SnapshotDir(cfg.DataDir), key: key, log: logs.For(log, "snapshot"), due: make(chan uint64, 1), atStop: shutdownBlocks, done: func(*snapshot.Snapshot, error) {}}
+	s := &snapshots{cfg: cfg.Snapshot, views: v, dir: SnapshotDir(cfg.DataDir), key: key, log: logs.For(log, "snapshot"), due: make(chan uint64, 1), atStop: shutdownBlocks,
+		needed: func() (int, error) { return 0, nil }, done: func(*snapshot.Snapshot, error) {}}
 	s.last.Store(v.Head().Height)
 	return s
 }
@@ -246,7 +248,11 @@ func (a *arena) each(do func(key, value []byte) error) error {
 }
 
 func (s *snapshots) prune() {
-	removed, err := s.dir.Prune(max(1, s.cfg.Keep))
+	needed, err := s.needed()
+	var removed []string
+	if err == nil {
+		removed, err = s.dir.Prune(max(1, s.cfg.Keep, needed))
+	}
 	if err != nil {
 		s.log.Warn("old snapshots were not removed", "error", err)
 	}

@@ -91,7 +91,10 @@ func (v *views) resolveHash(hash chain.Hash) (chain.BlockID, error) {
 	}
 	height, err := v.store.HeightByHash(hash)
 	if err != nil {
-		return chain.BlockID{}, notFound(err, "hash %s", hash)
+		if errors.Is(err, store.ErrNotFound) {
+			err = fmt.Errorf("%w: hash %s", rpc.ErrBlockNotFound, hash)
+		}
+		return chain.BlockID{}, err
 	}
 	return chain.BlockID{Number: height, Hash: hash}, nil
 }
@@ -120,10 +123,13 @@ func (v *views) resolveTag(at api.Ref) (uint64, error) {
 	return 0, fmt.Errorf("%w: %s", rpc.ErrTagUnavailable, tag)
 }
 
-// notFound maps the store's refusals to the RPC's.
-func notFound(err error, format string, args ...any) error {
-	if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrPruned) {
-		return fmt.Errorf("%w: %s: %w", rpc.ErrBlockNotFound, fmt.Sprintf(format, args...), err)
+// noBlock maps the store's refusals of a height to the RPC's.
+func (v *views) noBlock(height uint64, err error) error {
+	switch {
+	case errors.Is(err, store.ErrPruned):
+		return &rpc.PrunedError{Height: height, Base: v.store.Base()}
+	case errors.Is(err, store.ErrNotFound):
+		return fmt.Errorf("%w: height %d: %w", rpc.ErrBlockNotFound, height, err)
 	}
 	return err
 }
@@ -141,7 +147,7 @@ func (v *views) Header(height uint64) (chain.Header, error) {
 	}
 	h, err := v.store.Header(height)
 	if err != nil {
-		return chain.Header{}, notFound(err, "height %d", height)
+		return chain.Header{}, v.noBlock(height, err)
 	}
 	return h, nil
 }
@@ -156,11 +162,11 @@ func (v *views) Block(height uint64) (*chain.Block, *chain.Results, error) {
 	}
 	b, err := v.store.Block(height)
 	if err != nil {
-		return nil, nil, notFound(err, "height %d", height)
+		return nil, nil, v.noBlock(height, err)
 	}
 	r, err := v.store.Results(height)
 	if err != nil {
-		return nil, nil, notFound(err, "height %d", height)
+		return nil, nil, v.noBlock(height, err)
 	}
 	return b, r, nil
 }

@@ -35,6 +35,7 @@ type Writer struct {
 	serve   *services
 	snaps   *snapshots
 	runs    *runs
+	pruner  *pruner
 
 	ready     chan decided
 	sealed    chan *stf.Closed
@@ -61,7 +62,7 @@ func NewWriter(ctx context.Context, cfg Config, deps Deps) (w *Writer, err error
 	if w.key, err = LoadSequencerKey(cfg.DataDir); err != nil {
 		return nil, err
 	}
-	st, err := store.Open(cfg.DataDir, store.Options{Log: logf(deps.Log)})
+	st, err := store.Open(cfg.DataDir, storeOptions(&cfg, deps.Log))
 	if err != nil {
 		return nil, damaged(err)
 	}
@@ -85,7 +86,7 @@ func (w *Writer) check(g *chain.Genesis, program stf.Program) error {
 	if err := checkModule(program, g); err != nil {
 		return err
 	}
-	if err := checkConfig(&w.cfg, g); err != nil {
+	if err := errors.Join(checkConfig(&w.cfg, g), checkPrune(&w.cfg)); err != nil {
 		return err
 	}
 	if string(w.key.Public().(ed25519.PublicKey)) != string(g.Sequencer[:]) {
@@ -111,7 +112,9 @@ func (w *Writer) recover(ctx context.Context) (err error) {
 	if err := w.views.restore(SnapshotDir(w.cfg.DataDir), st.Height(), w.log); err != nil {
 		return err
 	}
+	w.pruner = newPruner(&w.cfg, w.views, w.log)
 	w.snaps = newSnapshots(&w.cfg, w.views, w.key, w.log)
+	w.snaps.needed = w.pruner.snapshotsNeeded
 	if err := w.views.replay(ctx, w.exec, w.inspect, logProgress(w.log, "replay")); err != nil {
 		return err
 	}
@@ -243,6 +246,7 @@ func (w *Writer) Run(ctx context.Context) error {
 	g.loop("sealer", w.runSealer)
 	g.background(func(ctx context.Context) { w.prices.run(ctx, w.interval(), ticks) })
 	g.background(w.snaps.run)
+	g.background(w.pruner.run)
 	select {
 	case <-ctx.Done():
 		w.log.Info("stopping: answering what has arrived")
@@ -383,6 +387,7 @@ func (w *Writer) seal(ctx context.Context, c *stf.Closed) error {
 	w.recent.stored(c.Height)
 	w.serve.announce(block)
 	w.snaps.sealed(c.Height)
+	w.pruner.sealed(c.Height)
 	if err := w.journal.Release(c.Height); err != nil {
 		return err
 	}

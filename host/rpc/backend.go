@@ -3,6 +3,7 @@ package rpc
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/kaizenchain/kaizen/host/chain"
 	"github.com/kaizenchain/kaizen/host/rpc/api"
@@ -41,7 +42,7 @@ type Backend interface {
 	// (pending) is zero. Errors: ErrBlockNotFound, ErrTagUnavailable.
 	Resolve(at api.Ref) (chain.BlockID, error)
 	// Header, Block and Results are those of a sealed block at a height.
-	// Errors: ErrBlockNotFound, also for one that is pruned.
+	// Errors: ErrBlockNotFound, as *PrunedError for one that is not kept any more.
 	Header(height uint64) (chain.Header, error)
 	Block(height uint64) (*chain.Block, *chain.Results, error)
 	// Watch says how far the chain is; seen is Rollbacks of an earlier answer, or
@@ -102,6 +103,19 @@ type Proof struct {
 	Proof   []byte // encoded as the state tree's format document says
 	Header  chain.Header
 }
+
+// PrunedError is the [ErrBlockNotFound] of a block that is not kept any more.
+type PrunedError struct {
+	Height uint64
+	Base   uint64 // the first block kept
+}
+
+func (e *PrunedError) Error() string {
+	return fmt.Sprintf("block %d is not kept, the first is %d", e.Height, e.Base)
+}
+
+// Unwrap makes it an [ErrBlockNotFound].
+func (e *PrunedError) Unwrap() error { return ErrBlockNotFound }
 
 // Errors of a [Backend]. ERRORS.md has their numbers.
 var (

@@ -281,11 +281,14 @@ var sentinels = []struct {
 func (s *Server) answerable(err error, method string) *api.Error {
 	var told *api.Error
 	var refusal *stf.Refusal
+	var pruned *PrunedError
 	switch {
 	case errors.As(err, &told):
 		return told
 	case errors.As(err, &refusal):
 		return api.ModuleError(refusal.Code, refusal.Name, refusal.Detail)
+	case errors.As(err, &pruned):
+		return api.PrunedError(pruned.Base, pruned.Error())
 	case errors.Is(err, errResponseTooLarge):
 		return api.NewError(api.CodeResponseTooLarge, "executed; "+limitDetail("bytes", s.limits.MaxResponseBytes))
 	}

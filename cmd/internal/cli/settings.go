@@ -60,6 +60,7 @@ var SectionDocs = [][2]string{
 	{"rpc", "The JSON-RPC port. Keep it on loopback unless something guards it."},
 	{"history", "How far back state can be read."},
 	{"snapshot", "Snapshots of the whole state, from which a node starts."},
+	{"prune", "How long blocks are kept."},
 	{"log", "What is written to standard error."},
 }
 
@@ -106,6 +107,9 @@ func Settings() []Setting {
 
 		integer("snapshot.interval_blocks", "blocks from one snapshot to the next; 0: none are taken", 0, 1_000_000_000),
 		integer("snapshot.keep", "snapshots that are kept", 1, 1000),
+
+		oneOf("prune.mode", "archive keeps every block, aggressive the newest ones", node.PruneArchive, node.PruneAggressive),
+		integer("prune.keep_blocks", "blocks that an aggressive node keeps at least; up to a snapshot interval and a tenth more are on disk", 1_000, 1_000_000_000),
 
 		text("log.level", "least level that is written; 'kaizen log-level' changes it while the node runs", LevelsAccepted).check(checkLevels),
 		oneOf("log.format", "form of a log line", logs.Forms...),

@@ -41,6 +41,7 @@ const (
 	CodeTooManySubs         Code = -32015
 	CodeNoSubscription      Code = -32016
 	CodeWebSocketOnly       Code = -32017
+	CodeBlockPruned         Code = -32018
 	CodeHostNotAllowed      Code = -32020
 	CodeOriginNotAllowed    Code = -32021
 	CodePathNotFound        Code = -32022
@@ -64,7 +65,7 @@ var Codes = []CodeSpec{
 	{CodeInvalidParams, "InvalidParams", 200, "a parameter is missing, unknown, of the wrong type or out of range; `field` names it and `want` says what is accepted"},
 	{CodeInternal, "InternalError", 200, "the node failed to answer; its log says why"},
 	{CodeBusy, "Busy", 200, "the intake queue is full; the transaction was not taken, send it again later"},
-	{CodeBlockNotFound, "BlockNotFound", 200, "no such block here: not sealed yet, pruned, or of another chain"},
+	{CodeBlockNotFound, "BlockNotFound", 200, "no such block here: not sealed yet, or of another chain"},
 	{CodeTransactionNotFound, "TransactionNotFound", 200, "no such transaction in any block kept here"},
 	{CodeStateUnavailable, "StateUnavailable", 200, "the block is known and the state after it is not kept here; ask for a newer height or an archive node"},
 	{CodeTagUnavailable, "TagUnavailable", 200, "this node does not serve that tag; `pending` is the write node's"},
@@ -81,6 +82,7 @@ var Codes = []CodeSpec{
 	{CodeTooManySubs, "TooManySubscriptions", 200, "the connection, or the node, has as many subscriptions as allowed"},
 	{CodeNoSubscription, "SubscriptionNotFound", 200, "this connection has no such subscription; the node may have closed it"},
 	{CodeWebSocketOnly, "WebSocketOnly", 200, "subscriptions need a WebSocket; connect to /ws"},
+	{CodeBlockPruned, "BlockPruned", 200, "the block was here and is not kept any more; `base` is the first that is, ask for that or a later one, or an archive node"},
 	{CodeHostNotAllowed, "HostNotAllowed", 403, "the Host header is not one this node answers to (DNS rebinding); see rpc.allowed_hosts"},
 	{CodeOriginNotAllowed, "OriginNotAllowed", 403, "a web page of that origin may not call this node; see rpc.allowed_origins"},
 	{CodePathNotFound, "PathNotFound", 404, "nothing is served at that path"},
@@ -129,12 +131,19 @@ type ErrorData struct {
 	Detail string `json:"detail,omitempty"` // more, for people
 
 	Position *Position `json:"position,omitempty"` // of PositionPruned: the oldest to go on from
+	Base     uint64    `json:"base,omitempty"`     // of BlockPruned: the first block kept
 }
 
 // NewError makes an error with a code of [Codes].
 func NewError(code Code, detail string) *Error {
 	spec, _ := code.Spec()
 	return named(code, ErrorData{Name: spec.Name, Detail: detail})
+}
+
+// PrunedError is the BlockPruned error of a block below base.
+func PrunedError(base uint64, detail string) *Error {
+	spec, _ := CodeBlockPruned.Spec()
+	return named(CodeBlockPruned, ErrorData{Name: spec.Name, Detail: detail, Base: base})
 }
 
 // FieldError is an InvalidParams or InvalidRequest error about one field.

@@ -62,6 +62,8 @@ type Error struct {
 	Message string // all of it on one line
 	// Position is the oldest to go on from, if Code is api.CodePositionPruned.
 	Position *api.Position
+	// Base is the first block that the node keeps, if Code is api.CodeBlockPruned.
+	Base uint64
 }
 
 func (e *Error) Error() string { return e.Method + ": " + e.Message }
@@ -215,7 +217,7 @@ func (c *Client) refused(method string, b []byte) error {
 		return fmt.Errorf("%s at %s: %w: not a JSON-RPC error: %.120q", method, c.url, ErrUnreachable, b)
 	}
 	d := e.Data
-	return &Error{Method: method, Code: e.Code, Name: d.Name, Field: d.Field, Want: d.Want, Detail: d.Detail, Message: e.Message, Position: d.Position}
+	return &Error{Method: method, Code: e.Code, Name: d.Name, Field: d.Field, Want: d.Want, Detail: d.Detail, Message: e.Message, Position: d.Position, Base: d.Base}
 }
 
 // unreachable wraps an error of the network. A call that its own caller gave up
