@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/kaizenchain/kaizen/host/chain"
 	"github.com/kaizenchain/kaizen/host/follow"
@@ -85,14 +86,17 @@ func (r *Reader) verify(b *chain.Block, p *prepared) error {
 	if p == nil {
 		p = prepare(r.inspect, b)
 	}
+	start := time.Now()
 	closed, err := r.views.execute(r.exec, b, p.chunks)
 	if err != nil {
 		return err
 	}
+	r.views.meters.execute.Since(start)
 	block, err := r.views.append(closed, adopt(&b.Header))
 	if err != nil {
 		return err
 	}
+	r.views.meters.verify.Since(start)
 	r.oracle.Store(&block.Oracle)
 	r.serve.announce(block)
 	r.snaps.sealed(block.Header.Height)
@@ -108,6 +112,7 @@ func (r *Reader) refuse(b *chain.Block, hash chain.Hash, cause error) {
 		clear(r.refused)
 	}
 	r.refused[hash] = cause
+	r.views.meters.refusedBlocks.Add(1)
 	name := fmt.Sprintf("block-%d-%s.json", b.Header.Height, hash.Short())
 	path, err := r.views.store.WriteEvidence(name, evidence(b, r.views, cause))
 	switch {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/kaizenchain/kaizen/host/chain"
+	"github.com/kaizenchain/kaizen/host/rpc/metrics"
 	"github.com/kaizenchain/kaizen/host/sequencer"
 	"github.com/kaizenchain/kaizen/host/stf"
 )
@@ -20,6 +21,7 @@ const maxReady = 256
 type decided struct {
 	sequencer.Ready
 	read *read
+	at   time.Time // when
 }
 
 // read looks at the open block between two transactions. It is answered once
@@ -48,6 +50,7 @@ type executor struct {
 	interval time.Duration
 	ticks    chan<- time.Time // when the next tick is due, to whoever prepares for it
 	missed   *atomic.Uint64   // ticks that came late by an interval or more
+	took     *metrics.Histogram
 }
 
 // run executes until ordered is closed and drained, then seals the open block,
@@ -136,7 +139,7 @@ func (e *executor) take(c *chunk) error {
 // make room, so it goes on until nothing moves.
 func (e *executor) resume() error {
 	for e.held != nil {
-		from := e.next
+		from, start := e.next, time.Now()
 		if err := e.submitHeld(); err != nil {
 			return err
 		}
@@ -144,6 +147,7 @@ func (e *executor) resume() error {
 		if e.next == from {
 			return nil
 		}
+		e.took.Since(start)
 		if e.next == len(e.held.txs) {
 			e.held = nil
 		}
@@ -167,7 +171,7 @@ func (e *executor) deliver() {
 	rd := e.core.Ready()
 	e.core.Advance()
 	if !rd.Empty() {
-		e.hand(decided{Ready: rd})
+		e.hand(decided{Ready: rd, at: time.Now()})
 	}
 }
 

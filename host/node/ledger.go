@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"runtime"
 	"sync"
+	"time"
 
 	"github.com/kaizenchain/kaizen/host/chain"
 	"github.com/kaizenchain/kaizen/host/state"
@@ -23,6 +24,7 @@ import (
 // block could still be lost (invariant 2).
 type ledger struct {
 	store          *store.Store
+	meters         *meters
 	genesis        *chain.Genesis
 	genesisHeader  chain.Header
 	genesisResults *chain.Results
@@ -42,7 +44,7 @@ type ledger struct {
 // executes them.
 func newLedger(st *store.Store, exec *stf.Executor, history int) (*ledger, error) {
 	g := st.Genesis()
-	l := &ledger{store: st, genesis: g, history: history, versions: state.NewVersions(history), moved: make(chan struct{})}
+	l := &ledger{store: st, meters: newMeters(), genesis: g, history: history, versions: state.NewVersions(history), moved: make(chan struct{})}
 	var err error
 	if l.genesisHeader, l.genesisResults, err = runGenesis(g, exec, l.versions); err != nil {
 		return nil, err
@@ -101,15 +103,20 @@ func (l *ledger) append(c *stf.Closed, finish func(*chain.Header) error) (*chain
 		return nil, err
 	}
 	block := &chain.Block{Header: header, Oracle: c.Oracle, Txs: c.Txs}
+	start := time.Now()
 	if err := l.store.Append(block, &c.Results); err != nil {
 		return nil, fmt.Errorf("store block %d: %w", header.Height, err)
 	}
+	l.meters.write.Since(start)
+	l.meters.block(block, &c.Results)
 	l.setHead(header)
 	return block, nil
 }
 
 func (l *ledger) commit(c *stf.Closed, changes []state.Change, finish func(*chain.Header) error) (chain.Header, error) {
+	start := time.Now()
 	root := l.versions.Commit(c.Height, changes, onAllCores)
+	l.meters.root.Since(start)
 	header := c.Header(&l.head, root)
 	if err := finish(&header); err != nil {
 		if back := l.versions.Rollback(c.Height-1, onAllCores); back != nil {

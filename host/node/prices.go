@@ -8,6 +8,7 @@ import (
 
 	"github.com/kaizenchain/kaizen/host/chain"
 	"github.com/kaizenchain/kaizen/host/oracle"
+	"github.com/kaizenchain/kaizen/host/rpc/metrics"
 )
 
 // prices keeps the snapshot that the next block will carry. Pulling runs beside
@@ -18,6 +19,7 @@ type prices struct {
 	log      *slog.Logger
 	maxStale uint64
 	timeout  time.Duration
+	took     *metrics.Histogram
 
 	mu   sync.Mutex
 	feed *oracle.Feed
@@ -30,7 +32,8 @@ func newPrices(cfg *OracleConfig, last chain.OracleSnapshot, log *slog.Logger) (
 	if err != nil {
 		return nil, err
 	}
-	return &prices{client: client, log: log, maxStale: cfg.MaxStaleMs, timeout: cfg.Timeout(), feed: oracle.NewFeed(oracle.KnownTokens(), last)}, nil
+	return &prices{client: client, log: log, maxStale: cfg.MaxStaleMs, timeout: cfg.Timeout(),
+		took: metrics.NewHistogram("kaizen_oracle_pull_seconds", "Asking the price service.", metrics.Seconds()...), feed: oracle.NewFeed(oracle.KnownTokens(), last)}, nil
 }
 
 // lead is how long before a tick the service is asked: an answer that takes the
@@ -60,10 +63,12 @@ func (p *prices) run(ctx context.Context, interval time.Duration, ticks <-chan t
 
 // pull asks once and takes what may be used of the answer.
 func (p *prices) pull(ctx context.Context) {
+	start := time.Now()
 	answer, err := p.client.Pull(ctx)
 	if err != nil && ctx.Err() != nil {
 		return
 	}
+	p.took.Since(start)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if err != nil {

@@ -188,6 +188,12 @@ func (r *Reader) WaitFor(ctx context.Context, height uint64) error {
 	}
 }
 
+func (r *Reader) isConnected() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.connected
+}
+
 // note changes what Status and WaitFor see.
 func (r *Reader) note(change func()) {
 	r.mu.Lock()
@@ -202,7 +208,7 @@ func (r *Reader) note(change func()) {
 func (r *Reader) Run(ctx context.Context) error {
 	g := newGroup()
 	following, stop := context.WithCancel(g.ctx)
-	r.serve.start(g, r, r.views, r.gauges())
+	r.serve.start(g, r, r.views, r.metrics())
 	g.loop("follow", func(context.Context) error { return r.follow(following) })
 	g.background(r.snaps.run)
 	g.background(r.pruner.run)
@@ -282,6 +288,9 @@ func (r *Reader) disconnected(err error) {
 		alarm = err.Error()
 	}
 	r.note(func() {
+		if r.connected {
+			r.views.meters.connectionsBroken.Add(1)
+		}
 		if r.connected || alarm != r.alarm {
 			r.log.Warn("not connected to the node that is followed", "node", r.cfg.Sync.WriteNode, "error", err)
 		}

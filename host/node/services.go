@@ -13,6 +13,7 @@ import (
 	"github.com/kaizenchain/kaizen/host/logs"
 	"github.com/kaizenchain/kaizen/host/rpc"
 	"github.com/kaizenchain/kaizen/host/rpc/market"
+	"github.com/kaizenchain/kaizen/host/rpc/metrics"
 	"github.com/kaizenchain/kaizen/host/store"
 	"github.com/kaizenchain/kaizen/host/wire"
 )
@@ -65,9 +66,9 @@ func addrOf(l net.Listener) string {
 }
 
 // start serves both ports until drain and close. A port that fails is fatal.
-func (s *services) start(g *group, backend rpc.Backend, v *views, gauges []rpc.Gauge) {
+func (s *services) start(g *group, backend rpc.Backend, v *views, own metrics.Set) {
 	if s.rpcPort != nil {
-		o := s.options(backend, v, gauges)
+		o := s.options(backend, v, own)
 		o.Admin = rpc.Admin{Token: s.runs.token(), Routes: adminRoutes(s.log)}
 		server, err := rpc.New(o)
 		if err != nil {
@@ -100,7 +101,7 @@ func (s *services) end(g *group, err error) {
 	}
 }
 
-func (s *services) options(backend rpc.Backend, v *views, gauges []rpc.Gauge) rpc.Options {
+func (s *services) options(backend rpc.Backend, v *views, own metrics.Set) rpc.Options {
 	limits := rpc.DefaultLimits()
 	c := &s.cfg.RPC
 	for _, o := range []struct {
@@ -115,7 +116,7 @@ func (s *services) options(backend rpc.Backend, v *views, gauges []rpc.Gauge) rp
 	// What depends on a configured limit follows it.
 	limits.RateBurst = max(limits.RateBurst, limits.MaxBatch)
 	limits.MaxHeldBytes = max(limits.MaxHeldBytes, 4*(limits.MaxBodyBytes+limits.MaxResponseBytes))
-	o := rpc.Options{Backend: backend, Limits: limits, AllowedHosts: c.AllowedHosts, AllowedOrigins: c.AllowedOrigins, Gauges: gauges, Log: logs.For(s.log, "rpc")}
+	o := rpc.Options{Backend: backend, Limits: limits, AllowedHosts: c.AllowedHosts, AllowedOrigins: c.AllowedOrigins, Metrics: own, Log: logs.For(s.log, "rpc")}
 	if v.Schema().Name == market.Name {
 		o.Module = market.Module()
 	}

@@ -157,6 +157,7 @@ func (s *snapshots) attempt(ctx context.Context, height uint64) {
 	case err == nil:
 		s.prune()
 	case ctx.Err() == nil:
+		s.views.meters.notTaken.Add(1)
 		s.log.Error("snapshot was not taken", "height", height, "error", err)
 	}
 	s.done(taken, err)
@@ -193,6 +194,9 @@ func (s *snapshots) take(ctx context.Context, height uint64) (*snapshot.Snapshot
 		return nil, err
 	}
 	s.last.Store(height)
+	s.views.meters.taken.Add(1)
+	s.views.meters.snapshot.Since(start)
+	s.views.meters.snapshotAt.Store(height)
 	m := taken.Manifest
 	s.log.Info("snapshot", "height", height, "name", m.Name(), "keys", m.Entries, "bytes", m.CompressedBytes(), "took", time.Since(start).Round(time.Millisecond).String())
 	return taken, nil

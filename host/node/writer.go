@@ -38,7 +38,7 @@ type Writer struct {
 	pruner  *pruner
 
 	ready     chan decided
-	sealed    chan *stf.Closed
+	sealed    chan closed
 	committed chan uint64
 	jobs      chan *read
 	dead      chan struct{} // closed when the loops have ended
@@ -50,7 +50,7 @@ type Writer struct {
 // block that was published, every transaction that was answered.
 func NewWriter(ctx context.Context, cfg Config, deps Deps) (w *Writer, err error) {
 	w = &Writer{cfg: cfg, log: deps.Log, lastBlock: deps.LastBlock, recent: newRecent(),
-		ready: make(chan decided, maxReady), sealed: make(chan *stf.Closed, sequencer.MaxUncommitted+1),
+		ready: make(chan decided, maxReady), sealed: make(chan closed, sequencer.MaxUncommitted+1),
 		committed: make(chan uint64), jobs: make(chan *read), dead: make(chan struct{})}
 	begin := time.Now()
 	opened := w // a return with an error sets w to nil
@@ -239,8 +239,8 @@ func (w *Writer) Run(ctx context.Context) error {
 	w.prices.pull(ctx)
 	ticks := make(chan time.Time, 1)
 	exec := &executor{core: w.core, clock: nowMs, oracle: w.prices.snapshot, ordered: w.intake.ordered, ready: w.ready,
-		committed: w.committed, jobs: w.jobs, interval: w.interval(), ticks: ticks, missed: &w.missed}
-	w.serve.start(g, w, w.views, w.gauges())
+		committed: w.committed, jobs: w.jobs, interval: w.interval(), ticks: ticks, missed: &w.missed, took: w.views.meters.execute}
+	w.serve.start(g, w, w.views, w.metrics())
 	g.loop("executor", exec.run)
 	g.loop("journal", w.runJournal)
 	g.loop("sealer", w.runSealer)
@@ -278,9 +278,11 @@ func (w *Writer) runJournal(ctx context.Context) error {
 	defer close(w.sealed)
 	for {
 		group, open := w.gather(ctx)
+		start := time.Now()
 		if err := w.journal.Append(recordsOf(group)); err != nil {
 			return err
 		}
+		w.views.meters.journal.Since(start)
 		for i := range group {
 			w.answer(group[i].Answers)
 			if r := group[i].read; r != nil {
@@ -288,7 +290,7 @@ func (w *Writer) runJournal(ctx context.Context) error {
 			}
 			for _, c := range group[i].Sealed {
 				select {
-				case w.sealed <- c:
+				case w.sealed <- closed{c, group[i].at}:
 				case <-ctx.Done():
 					return nil
 				}
@@ -355,6 +357,12 @@ func (w *Writer) answer(answers []sequencer.Answer) {
 	}
 }
 
+// closed is a block on its way to its root.
+type closed struct {
+	*stf.Closed
+	at time.Time // when it was closed
+}
+
 // runSealer commits, signs, stores and publishes sealed blocks in order.
 func (w *Writer) runSealer(ctx context.Context) error {
 	for {
@@ -372,8 +380,8 @@ func (w *Writer) runSealer(ctx context.Context) error {
 	}
 }
 
-func (w *Writer) seal(ctx context.Context, c *stf.Closed) error {
-	block, err := w.views.append(c, w.sign)
+func (w *Writer) seal(ctx context.Context, c closed) error {
+	block, err := w.views.append(c.Closed, w.sign)
 	if err != nil {
 		return err
 	}
@@ -386,6 +394,7 @@ func (w *Writer) seal(ctx context.Context, c *stf.Closed) error {
 	}
 	w.recent.stored(c.Height)
 	w.serve.announce(block)
+	w.views.meters.seal.Since(c.at)
 	w.snaps.sealed(c.Height)
 	w.pruner.sealed(c.Height)
 	if err := w.journal.Release(c.Height); err != nil {

@@ -147,7 +147,7 @@ func (s *Settler) serveMetrics(ctx context.Context, fail context.CancelCauseFunc
 	if s.opt.Metrics == nil {
 		return nil
 	}
-	server, err := metrics.New(s.figures(), []*metrics.Histogram{s.latency}, s.health)
+	server, err := metrics.New(metrics.Set{Figures: s.figures(), Histograms: []*metrics.Histogram{s.latency}}, s.health)
 	if err != nil {
 		return err
 	}

@@ -7,30 +7,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/kaizenchain/kaizen/host/rpc/api"
+	figures "github.com/kaizenchain/kaizen/host/rpc/metrics"
 )
-
-// Gauge is one of the node's own figures on GET /metrics. Value is read when
-// somebody asks, so that the node pays nothing otherwise; it may be called from
-// any goroutine.
-type Gauge struct {
-	Name, Help string
-	Counter    bool // it only grows
-	Value      func() float64
-}
-
-// register adds the node's figures.
-func register(reg prometheus.Registerer, gauges []Gauge) error {
-	for _, g := range gauges {
-		var c prometheus.Collector = prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: g.Name, Help: g.Help}, g.Value)
-		if g.Counter {
-			c = prometheus.NewCounterFunc(prometheus.CounterOpts{Name: g.Name, Help: g.Help}, g.Value)
-		}
-		if err := reg.Register(c); err != nil {
-			return err
-		}
-	}
-	return nil
-}
 
 // metrics are the server's own; the rest of GET /metrics is the node's.
 type metrics struct {
@@ -60,7 +38,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kaizen_rpc_requests_total",
 			Help: "JSON-RPC calls answered, by method and error code (0: success)."}, []string{"method", "code"}),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "kaizen_rpc_request_seconds",
-			Help: "Time to execute a JSON-RPC call, by method.", Buckets: prometheus.ExponentialBuckets(50e-6, 4, 10)}, []string{"method"}),
+			Help: "Time to execute a JSON-RPC call, by method.", Buckets: figures.Seconds()}, []string{"method"}),
 		connections: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "kaizen_rpc_connections",
 			Help: "Open connections: tcp counts all of them, ws the WebSocket ones among them."}, []string{"transport"}),
 		limited: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kaizen_rpc_limited_total",

@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/kaizenchain/kaizen/host/rpc/client"
+	figures "github.com/kaizenchain/kaizen/host/rpc/metrics"
 )
 
 // memory is a network of one listener in memory: nothing but channels, so that
@@ -92,7 +93,7 @@ func start(t testing.TB, change func(*Options)) *world {
 	t.Helper()
 	w := &world{t: t, node: newFake(t), net: newMemory(), served: make(chan error, 1)}
 	w.reg = prometheus.NewRegistry()
-	o := Options{Backend: w.node, Module: fakeModule(), Limits: DefaultLimits(), Registry: w.reg, Gauges: []Gauge{{Name: "kaizen_height", Help: "a node's own", Value: func() float64 { return 7 }}}}
+	o := Options{Backend: w.node, Module: fakeModule(), Limits: DefaultLimits(), Registry: w.reg, Metrics: figures.Set{Figures: []figures.Figure{{Name: "kaizen_height", Help: "a node's own", Value: func() float64 { return 7 }}}}}
 	if change != nil {
 		change(&o)
 	}

@@ -31,6 +31,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	figures "github.com/kaizenchain/kaizen/host/rpc/metrics"
 	"github.com/kaizenchain/kaizen/host/stf"
 )
 
@@ -47,9 +48,9 @@ type Options struct {
 	// own; "*" is any.
 	AllowedOrigins []string
 	// Registry is what GET /metrics serves; the server adds its own metrics and
-	// Gauges. nil: a new one, with the Go runtime's and the process's.
+	// Metrics. nil: a new one, with the Go runtime's and the process's.
 	Registry *prometheus.Registry
-	Gauges   []Gauge // the node's own figures
+	Metrics  figures.Set // the node's own
 	Admin    Admin
 	Log      *slog.Logger // nil: dropped
 	// Fatal is called with a broken invariant that surfaced in a call. It must
@@ -102,7 +103,7 @@ func New(o Options) (*Server, error) {
 	}
 	m, err := newMetrics(o.Registry)
 	if err == nil {
-		err = register(o.Registry, o.Gauges)
+		err = o.Metrics.Register(o.Registry)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("rpc metrics: %w", err)

@@ -78,11 +78,11 @@ var table = map[string]row{
 	"host/logs":           {kind: adapter},
 	"host/oracle":         {kind: adapter, ours: "host/chain host/invariant"},
 	"host/wire":           {kind: adapter, ours: "host/chain host/follow host/invariant stf-modules/abi", libs: "github.com/coder/websocket"},
-	"host/rpc":            {kind: adapter, ours: "host/rpc/api host/rpc/internal/* " + rpcOurs, libs: "github.com/coder/websocket github.com/prometheus/client_golang"},
+	"host/rpc":            {kind: adapter, ours: "host/rpc/api host/rpc/metrics host/rpc/internal/* " + rpcOurs, libs: "github.com/coder/websocket github.com/prometheus/client_golang"},
 	"host/rpc/api":        {kind: adapter, ours: "host/rpc/internal/* " + rpcOurs},
 	"host/rpc/internal/*": {kind: adapter},
 	"host/rpc/market":     {kind: adapter, ours: "host/rpc host/rpc/api stf-modules/rfq " + rpcOurs},          // the market's answers; rpc itself knows no module
-	"host/rpc/metrics":    {kind: adapter, ours: "host/rpc/api", libs: "github.com/prometheus/client_golang"}, // the port of a process that is no node
+	"host/rpc/metrics":    {kind: adapter, ours: "host/rpc/api", libs: "github.com/prometheus/client_golang"}, // what a process shows of itself
 	"host/rpc/client":     {kind: adapter, ours: "host/rpc/api host/rpc/internal/* " + rpcOurs, libs: "github.com/coder/websocket"},
 	"host/secp":           {kind: adapter, ours: "host/chain host/stf", libs: "github.com/ethereum/go-ethereum/crypto"},
 	"host/keys":           {kind: adapter, ours: "host/secp host/chain", libs: "github.com/ethereum/go-ethereum/accounts/keystore golang.org/x/crypto"},

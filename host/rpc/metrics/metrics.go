@@ -1,11 +1,12 @@
-// Package metrics is the port on which a process that is no node tells what it is
-// doing: GET /metrics for Prometheus, /livez and /readyz for whoever watches over
-// it.
+// Package metrics is the figures that a process shows to Prometheus, and, for one
+// that is no node, the port on which it shows them: GET /metrics, /livez and
+// /readyz. A node shows them on its RPC port.
 //
-// It owns that port; its outside library is the Prometheus client. It imports
-// host/rpc/api for the shape of a health check and no other adapter.
+// It owns the shape of a figure and that port; its outside library is the
+// Prometheus client. It imports host/rpc/api for the shape of a health check and
+// no other adapter.
 //
-//	server, err := metrics.New(figures, histograms, health)
+//	server, err := metrics.New(set, health)
 //	go server.Serve(listener)
 //	…
 //	server.Close()
@@ -48,6 +49,27 @@ type Figure struct {
 	Value             func() float64
 }
 
+// Set is everything that a process shows of its own.
+type Set struct {
+	Figures    []Figure
+	Histograms []*Histogram
+}
+
+// Register adds a set to what a registry serves.
+func (s *Set) Register(reg prometheus.Registerer) error {
+	for i := range s.Figures {
+		if err := reg.Register(s.Figures[i].collector()); err != nil {
+			return fmt.Errorf("metrics: %s: %w", s.Figures[i].Name, err)
+		}
+	}
+	for _, h := range s.Histograms {
+		if err := reg.Register(h.h); err != nil {
+			return fmt.Errorf("metrics: %w", err)
+		}
+	}
+	return nil
+}
+
 // Histogram counts observations by size.
 type Histogram struct{ h prometheus.Histogram }
 
@@ -59,24 +81,22 @@ func NewHistogram(name, help string, bounds ...float64) *Histogram {
 // Observe counts one observation.
 func (h *Histogram) Observe(v float64) { h.h.Observe(v) }
 
+// Seconds are bounds for durations from 50 µs to 13 s.
+func Seconds() []float64 { return prometheus.ExponentialBuckets(50e-6, 4, 10) }
+
+// Since observes the seconds since start.
+func (h *Histogram) Since(start time.Time) { h.h.Observe(time.Since(start).Seconds()) }
+
 // Server answers on the port.
 type Server struct{ http *http.Server }
 
 // New makes a server. health says whether the process is ready, line by line; it
 // may be called from any goroutine.
-func New(figures []Figure, histograms []*Histogram, health func() []api.Check) (*Server, error) {
+func New(set Set, health func() []api.Check) (*Server, error) {
 	reg := prometheus.NewRegistry()
-	all := []prometheus.Collector{collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})}
-	for i := range figures {
-		all = append(all, figures[i].collector())
-	}
-	for _, h := range histograms {
-		all = append(all, h.h)
-	}
-	for _, c := range all {
-		if err := reg.Register(c); err != nil {
-			return nil, fmt.Errorf("metrics: %w", err)
-		}
+	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if err := set.Register(reg); err != nil {
+		return nil, err
 	}
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))

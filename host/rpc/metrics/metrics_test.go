@@ -29,11 +29,11 @@ func TestServer(t *testing.T) {
 	ready := false
 	h := NewHistogram("x_latency_ms", "Latency, ms.", 10, 100)
 	h.Observe(50)
-	s, err := New([]Figure{
+	s, err := New(Set{[]Figure{
 		{Name: "x_height", Help: "Height.", Value: func() float64 { return 7 }},
 		{Name: "x_total", Help: "All.", Label: "kind", LabelValue: "a", Counter: true, Value: func() float64 { return 1 }},
 		{Name: "x_total", Help: "All.", Label: "kind", LabelValue: "b", Counter: true, Value: func() float64 { return 2 }},
-	}, []*Histogram{h}, func() []api.Check {
+	}, []*Histogram{h}}, func() []api.Check {
 		return []api.Check{{Name: "stream", OK: true}, {Name: "rpc", OK: ready, Detail: "down"}}
 	})
 	if err != nil {
@@ -73,7 +73,7 @@ func TestServer(t *testing.T) {
 
 func TestSameNameTwice(t *testing.T) {
 	f := Figure{Name: "x", Help: "X.", Value: func() float64 { return 0 }}
-	if _, err := New([]Figure{f, f}, nil, nil); err == nil {
+	if _, err := New(Set{Figures: []Figure{f, f}}, nil); err == nil {
 		t.Error("two figures of one name")
 	}
 }
