@@ -159,34 +159,45 @@ func removeSnapshot(disk vfs.FS, path string) error {
 	return removeAll(disk, path)
 }
 
-// Prune removes all but the keep newest snapshots whose manifest is whole, and
-// whatever is older than those. Damaged ones in between stay, for an operator to
-// look at.
+// Prune removes all but the keep newest snapshots that can be restored, what those
+// stand on, and damaged ones in between, which stay for an operator to look at.
 func (d *Dir) Prune(keep int) (removed []string, err error) {
-	return d.removeIf(func(i *Info) bool {
-		if keep > 0 && i.Err == nil {
+	needed := make(map[string]bool)
+	return d.removeIf(func(list []Info, i *Info) bool {
+		if needed[i.Path] {
 			keep--
 			return false
 		}
-		return keep == 0
+		if i.Err != nil {
+			return keep <= 0
+		}
+		links, err := chainIn(list, i.Snapshot)
+		if keep <= 0 || err != nil {
+			return keep <= 0
+		}
+		keep--
+		for _, s := range links {
+			needed[s.Path] = true
+		}
+		return false
 	})
 }
 
 // RemoveAbove removes the snapshots of blocks above a height: those blocks were
 // taken back.
 func (d *Dir) RemoveAbove(height uint64) (removed []string, err error) {
-	return d.removeIf(func(i *Info) bool { return i.Height > height })
+	return d.removeIf(func(_ []Info, i *Info) bool { return i.Height > height })
 }
 
-// removeIf asks for every snapshot, the highest block first.
-func (d *Dir) removeIf(out func(*Info) bool) (removed []string, err error) {
+// removeIf asks for every snapshot of the list, the highest block first.
+func (d *Dir) removeIf(out func(list []Info, i *Info) bool) (removed []string, err error) {
 	err = d.change(func() error {
 		list, err := d.List()
 		if err != nil {
 			return err
 		}
 		for i := range list {
-			if !out(&list[i]) {
+			if !out(list, &list[i]) {
 				continue
 			}
 			if err := removeSnapshot(d.fs(), list[i].Path); err != nil {

@@ -9,15 +9,18 @@
 //	Dir.Create(meta) ─▶ Writer.Add every key, in path order ─▶ Writer.Commit
 //	    cuts, hashes, compresses                                 names the snapshot by its
 //	                                                             content, makes it appear at once
-//	Open ─▶ Manifest.CheckChain, compare the header with one that is trusted ─▶ Restore
-//	                                                             every hash, every order,
-//	                                                             and the state root (invariant 9)
+//	Dir.Receive(manifest) ─▶ Incoming.Put every Missing chunk, from anybody ─▶ Incoming.Commit
+//	    goes on where the last run ended
+//	Open ─▶ CheckChain, CheckBlock: compare the header with one that is trusted
+//	     ─▶ Chain: what an incremental one stands on ─▶ Restore
+//	                                                             every hash, every order, and
+//	                                                             the state root (invariant 9)
 //
 // Nothing is believed before it is checked: sizes before memory is taken,
 // compressed bytes before they are decompressed, decompressed bytes before they
 // are parsed, and the state before it is handed out.
 //
-// Changes of one directory (Create, Remove, Prune) take its lock, across
-// processes too. A Writer belongs to one goroutine. A Snapshot never changes and
+// Changes of one directory (Create, Receive, Remove, Prune) take its lock, across
+// processes too. A Writer and an Incoming belong to one goroutine each. A Snapshot never changes and
 // may be read by any number of goroutines.
 package snapshot

@@ -31,8 +31,9 @@ type Entry struct {
 // entrySize is the length of an entry in the stream, bytes.
 func entrySize(key, value []byte) int { return entryHeader + len(key) + len(value) }
 
-func appendEntry(dst, key, value []byte) []byte {
-	dst = le.AppendUint32(append(dst, byte(len(key))), uint32(len(value)))
+// appendEntry appends an entry; length is that of the value, or deleted.
+func appendEntry(dst, key, value []byte, length uint32) []byte {
+	dst = le.AppendUint32(append(dst, byte(len(key))), length)
 	return append(append(dst, key...), value...)
 }
 

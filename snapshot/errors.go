@@ -59,6 +59,11 @@ var (
 	ErrSignature = errors.New("signature does not verify")
 	// ErrKind: an incremental snapshot, where a full one is needed.
 	ErrKind = errors.New("snapshot is not a full one")
+	// ErrBase: what an incremental snapshot continues is not there, is another, or
+	// is wrong itself.
+	ErrBase = errors.New("base of the incremental snapshot")
+	// ErrUnsigned: a manifest without a signature, where one is demanded.
+	ErrUnsigned = errors.New("manifest is not signed")
 	// ErrName: the directory's name is not that of its content.
 	ErrName = errors.New("name differs from the content's")
 )

@@ -154,6 +154,9 @@ func (m *Manifest) Name() string {
 	return fmt.Sprintf("%d-%s", m.Header.Height, hex.EncodeToString(id[:nameBytes]))
 }
 
+// AsBase is the snapshot as the base of an incremental one.
+func (m *Manifest) AsBase() Base { return Base{Height: m.Header.Height, Identity: m.Identity()} }
+
 // nameBytes is how many bytes of the identity are in a name.
 const nameBytes = 8
 

@@ -8,6 +8,7 @@ import (
 	"iter"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/kaizenchain/kaizen/host/chain"
@@ -94,9 +95,21 @@ func (s *Snapshot) CheckChain(g *chain.Genesis) error {
 }
 
 // CheckBlock compares the snapshot's block with one that is trusted.
-func (s *Snapshot) CheckBlock(trusted *chain.Header) error {
-	if got, want := s.Manifest.Header.ID(), trusted.ID(); got != want {
+func (s *Snapshot) CheckBlock(want chain.BlockID) error {
+	if got := s.Manifest.Header.ID(); got != want {
 		return s.damage(-1, refuse(ErrBlock, "block %d %s, want %d %s", got.Number, got.Hash, want.Number, want.Hash))
+	}
+	return nil
+}
+
+// CheckSigned demands that the manifest is signed by the header's sequencer: which
+// key that is, [Snapshot.CheckChain] compares with genesis.
+func (s *Snapshot) CheckSigned() error {
+	if !s.Manifest.Signed() {
+		return s.damage(-1, refuse(ErrUnsigned, "block %d", s.Manifest.Header.Height))
+	}
+	if err := s.Manifest.checkSignatures(); err != nil {
+		return s.damage(-1, err)
 	}
 	return nil
 }
@@ -325,13 +338,14 @@ func (r *stream) checkCut(first *Entry) error {
 }
 
 // leaves gives the keys of a full snapshot; err is set if it ends early.
-func (s *Snapshot) leaves(err *error) iter.Seq[state.Leaf] {
+func (s *Snapshot) leaves(p *progress, err *error) iter.Seq[state.Leaf] {
 	return func(yield func(state.Leaf) bool) {
 		for e, failure := range s.Entries() {
 			if failure != nil {
 				*err = failure
 				return
 			}
+			p.step()
 			if !yield(e.Leaf) {
 				return
 			}
@@ -350,11 +364,15 @@ func (s *Snapshot) checkFull() error {
 // state root. The header is the snapshot's own claim: see [Manifest.CheckChain]
 // and [Snapshot.CheckBlock].
 func (s *Snapshot) Restore() (*state.Tree, *chain.Header, error) {
+	return s.restore(&progress{})
+}
+
+func (s *Snapshot) restore(p *progress) (*state.Tree, *chain.Header, error) {
 	if err := s.checkFull(); err != nil {
 		return nil, nil, err
 	}
 	var failure error
-	tree, err := state.BuildLeaves(s.leaves(&failure))
+	tree, err := state.BuildLeaves(s.leaves(p, &failure))
 	if failure != nil {
 		return nil, nil, failure
 	}
@@ -376,7 +394,10 @@ func (s *Snapshot) checkRoot(root chain.Hash) error {
 
 // Verify checks every byte of a snapshot, the state root of a full one, the
 // directory's name and that nothing else is in it. It takes a few MiB of memory.
-func (s *Snapshot) Verify() error {
+// The state root of an incremental one is [VerifyChain]'s.
+func (s *Snapshot) Verify() error { return s.verify(&progress{}) }
+
+func (s *Snapshot) verify(p *progress) error {
 	if err := s.checkFiles(); err != nil {
 		return err
 	}
@@ -389,7 +410,7 @@ func (s *Snapshot) Verify() error {
 		return nil
 	}
 	var failure error
-	root, _, err := state.RootOf(s.leaves(&failure))
+	root, _, err := state.RootOf(s.leaves(p, &failure))
 	if err = errors.Join(failure, err); err != nil {
 		return err
 	}
@@ -407,15 +428,15 @@ func (s *Snapshot) checkFiles() error {
 		return err
 	}
 	for _, name := range names {
-		if name != ManifestFile && !s.hasChunkFile(name) {
+		if _, ok := parseChunkFile(name, len(s.Manifest.Chunks)); !ok && name != ManifestFile {
 			return s.damage(-1, refuse(ErrUnexpectedFile, "%s", name))
 		}
 	}
 	return nil
 }
 
-func (s *Snapshot) hasChunkFile(name string) bool {
-	var i int
-	n, err := fmt.Sscanf(strings.TrimSuffix(name, ".zst"), "%d", &i)
-	return n == 1 && err == nil && i >= 0 && i < len(s.Manifest.Chunks) && ChunkFile(i) == name
+// parseChunkFile reads what [ChunkFile] wrote, of one of so many chunks.
+func parseChunkFile(name string, chunks int) (i int, ok bool) {
+	i, err := strconv.Atoi(strings.TrimSuffix(name, ".zst"))
+	return i, err == nil && i >= 0 && i < chunks && ChunkFile(i) == name
 }

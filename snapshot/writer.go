@@ -19,10 +19,11 @@ import (
 	"github.com/kaizenchain/kaizen/host/store/vfs"
 )
 
-// Meta is what a full snapshot says about its block.
+// Meta is what a snapshot says about its block.
 type Meta struct {
 	GenesisHash chain.Hash // of the genesis document
 	Header      chain.Header
+	Base        Base               // what an incremental one continues; zero: a full one
 	Key         ed25519.PrivateKey // the sequencer's; nil: the manifest is not signed
 	Jobs        int                // chunks that are compressed at once; 0: one, for a node that has other things to do
 }
@@ -67,8 +68,8 @@ const (
 	tmpSuffix = ".writing"
 )
 
-// Create begins a full snapshot. [ErrLocked] is wrapped while another is being
-// written or removed. What an earlier Writer left behind is cleared away.
+// Create begins a snapshot. [ErrLocked] is wrapped while another is being written,
+// received or removed. What was begun before and not finished is cleared away.
 func (d *Dir) Create(meta Meta) (*Writer, error) {
 	lock, err := d.lockDir()
 	if err != nil {
@@ -76,7 +77,7 @@ func (d *Dir) Create(meta Meta) (*Writer, error) {
 	}
 	w := &Writer{dir: d, lock: lock, meta: meta, tmp: filepath.Join(d.Path, fmt.Sprintf("%d%s", meta.Header.Height, tmpSuffix)),
 		work: make(chan *raw, 1), spare: make(chan []byte, spareBuffers), files: make(chan vfs.File, maxUnsynced), dead: make(chan struct{})}
-	err = d.clear()
+	err = d.clear("")
 	if err == nil {
 		err = d.fs().MkdirAll(w.tmp)
 	}
@@ -90,17 +91,19 @@ func (d *Dir) Create(meta Meta) (*Writer, error) {
 	return w, nil
 }
 
-// clear removes what was not committed.
-func (d *Dir) clear() error {
+// clear removes what was not committed, but for one path.
+func (d *Dir) clear(but string) error {
 	names, err := d.fs().ReadDir(d.Path)
 	if err != nil {
 		return err
 	}
 	for _, name := range names {
-		if strings.HasSuffix(name, tmpSuffix) {
-			if err := removeAll(d.fs(), filepath.Join(d.Path, name)); err != nil {
-				return err
-			}
+		path := filepath.Join(d.Path, name)
+		if path == but || !strings.HasSuffix(name, tmpSuffix) && !strings.HasSuffix(name, fetchSuffix) {
+			continue
+		}
+		if err := removeAll(d.fs(), path); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -134,11 +137,27 @@ const (
 // Add appends a key, in strictly ascending path order. Both slices are copied. An
 // error, which may be that of an earlier key, is final.
 func (w *Writer) Add(key, value []byte) error {
-	path, size := state.PathOf(key), entrySize(key, value)
-	switch {
-	case len(key) > state.MaxKeyBytes || len(value) > state.MaxValueBytes:
+	if len(key) > state.MaxKeyBytes || len(value) > state.MaxValueBytes {
 		return refuse(ErrTooLarge, "a key of %d bytes and a value of %d, limits %d and %d", len(key), len(value), state.MaxKeyBytes, state.MaxValueBytes)
-	case w.entries > 0 && bytes.Compare(w.last[:], path[:]) >= 0:
+	}
+	return w.add(state.PathOf(key), key, value, uint32(len(value)))
+}
+
+// Delete is Add for a key that is gone since the base of an incremental snapshot.
+func (w *Writer) Delete(key []byte) error {
+	switch {
+	case w.meta.Base == (Base{}):
+		return refuse(ErrKind, "a full one has no deleted keys")
+	case len(key) > state.MaxKeyBytes:
+		return refuse(ErrTooLarge, "a key of %d bytes, limit %d", len(key), state.MaxKeyBytes)
+	}
+	return w.add(state.PathOf(key), key, nil, deleted)
+}
+
+// add appends an entry; length is what its header says of the value.
+func (w *Writer) add(path chain.Hash, key, value []byte, length uint32) error {
+	size := entrySize(key, value)
+	if w.entries > 0 && bytes.Compare(w.last[:], path[:]) >= 0 {
 		return refuse(ErrOrder, "path %s follows %s", path, w.last)
 	}
 	if w.open != nil && len(w.open.content)+size > ChunkBytes {
@@ -152,7 +171,7 @@ func (w *Writer) Add(key, value []byte) error {
 		}
 		w.open = &raw{index: len(w.handed), first: path, content: w.buffer()}
 	}
-	w.open.content = appendEntry(w.open.content, key, value)
+	w.open.content = appendEntry(w.open.content, key, value, length)
 	w.open.entries++
 	w.last, w.entries, w.size = path, w.entries+1, w.size+uint64(size)
 	return nil
@@ -275,7 +294,7 @@ func (w *Writer) commit() (*Snapshot, error) {
 		return nil, fmt.Errorf("sync the manifest of the snapshot of block %d: %w", m.Header.Height, err)
 	}
 	path := filepath.Join(w.dir.Path, m.Name())
-	if err := w.publish(path); err != nil {
+	if err := w.dir.publish(w.tmp, path); err != nil {
 		return nil, fmt.Errorf("publish snapshot %s: %w", path, err)
 	}
 	return &Snapshot{Manifest: m, Path: path, fs: w.dir.fs()}, nil
@@ -294,7 +313,10 @@ func (w *Writer) join() error {
 }
 
 func (w *Writer) manifest() *Manifest {
-	m := &Manifest{Kind: Full, GenesisHash: w.meta.GenesisHash, Header: w.meta.Header, Entries: w.entries, Bytes: w.size}
+	m := &Manifest{Kind: Full, GenesisHash: w.meta.GenesisHash, Header: w.meta.Header, Base: w.meta.Base, Entries: w.entries, Bytes: w.size}
+	if m.Base != (Base{}) {
+		m.Kind = Incremental
+	}
 	for _, r := range w.handed {
 		m.Chunks = append(m.Chunks, r.row)
 	}
@@ -306,23 +328,24 @@ func (w *Writer) manifest() *Manifest {
 	return m
 }
 
-// publish renames the directory. The files' names are durable before, so that
-// nothing under the new name can be missing.
-func (w *Writer) publish(path string) error {
-	disk := w.dir.fs()
-	if err := disk.SyncDir(w.tmp); err != nil {
+// publish gives a directory that is complete its name, in the place of one that
+// had the same content. The files' names are durable before, so that nothing under
+// the new name can be missing.
+func (d *Dir) publish(tmp, path string) error {
+	disk := d.fs()
+	if err := disk.SyncDir(tmp); err != nil {
 		return err
 	}
 	if err := removeSnapshot(disk, path); err != nil {
 		return err
 	}
-	if err := disk.Rename(w.tmp, path); err != nil {
+	if err := disk.Rename(tmp, path); err != nil {
 		return err
 	}
-	if err := disk.SyncDir(w.dir.Path); err != nil {
+	if err := disk.SyncDir(d.Path); err != nil {
 		return err
 	}
-	return disk.SyncDir(filepath.Dir(w.dir.Path)) // the first snapshot made the directory
+	return disk.SyncDir(filepath.Dir(d.Path)) // the first snapshot made the directory
 }
 
 // Abort gives up and removes what was written. It may be called after Commit, and

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 
 	"github.com/kaizenchain/kaizen/host/logs"
+	"github.com/kaizenchain/kaizen/snapshot"
 )
 
 // What `[prune] mode` accepts.
@@ -132,11 +133,7 @@ func (p *pruner) first() (uint64, error) {
 			continue
 		}
 		if i.Path != p.verified {
-			err := i.Snapshot.Verify()
-			if err == nil {
-				err = i.Snapshot.CheckChain(p.views.genesis)
-			}
-			if err != nil {
+			if err := p.readBack(i.Snapshot); err != nil {
 				p.log.Warn("snapshot cannot be used, so the blocks after an older one are kept", "snapshot", i.Path, "error", err)
 				continue
 			}
@@ -145,6 +142,18 @@ func (p *pruner) first() (uint64, error) {
 		return i.Height, nil
 	}
 	return 0, nil
+}
+
+// readBack checks every byte of a snapshot and of what it stands on.
+func (p *pruner) readBack(s *snapshot.Snapshot) error {
+	links, err := s.Chain()
+	for _, link := range links {
+		err = errors.Join(err, link.CheckChain(p.views.genesis))
+		if err == nil {
+			err = link.Verify()
+		}
+	}
+	return err
 }
 
 // snapshotsNeeded is how many of the newest snapshots have to stay so that one of

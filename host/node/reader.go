@@ -145,6 +145,22 @@ func (r *Reader) recover(ctx context.Context) (err error) {
 	if r.cursors, err = st.Meta().Tips(r.views.genesisHeader.Hash()); err != nil {
 		return err
 	}
+	if r.tips, err = r.cursors.Tips(); err != nil {
+		return err
+	}
+	return r.seed()
+}
+
+// seed makes the cursors of a directory that was made from a snapshot begin at its
+// block: what came before is not there to be asked for.
+func (r *Reader) seed() (err error) {
+	before := r.views.store.Before()
+	if r.tips.Proposed.Number >= before.Number {
+		return nil
+	}
+	if err := r.cursors.Seed(before); err != nil {
+		return fmt.Errorf("start the sync cursors at block %d: %w", before.Number, err)
+	}
 	r.tips, err = r.cursors.Tips()
 	return err
 }

@@ -70,23 +70,38 @@ func (l *ledger) load(s *snapshot.Snapshot) error {
 		return err
 	}
 	height := s.Manifest.Header.Height
-	stored := l.genesisHeader
-	if height > 0 {
-		var err error
-		if stored, err = l.store.Header(height); err != nil {
-			return fmt.Errorf("snapshot %s: %w", s.Path, err)
-		}
+	id, err := l.storedID(height)
+	if err != nil {
+		return fmt.Errorf("snapshot %s: %w", s.Path, err)
 	}
-	if err := s.CheckBlock(&stored); err != nil {
+	if err := s.CheckBlock(id); err != nil {
 		return err
 	}
-	tree, _, err := s.Restore()
+	links, err := s.Chain()
+	if err != nil {
+		return err
+	}
+	tree, header, err := snapshot.Restore(links, snapshot.Options{Run: onAllCores})
 	if err != nil {
 		return err
 	}
 	l.versions = state.RestoreVersions(tree, height, l.history)
-	l.setHead(stored)
+	l.setHead(*header)
 	return nil
+}
+
+// storedID is the block of a height that the directory vouches for: one that is
+// stored, or the one that the log begins after.
+func (l *ledger) storedID(height uint64) (chain.BlockID, error) {
+	before := l.store.Before()
+	switch {
+	case height == 0:
+		return l.genesisHeader.ID(), nil
+	case height == before.Number:
+		return before, nil
+	}
+	h, err := l.store.Header(height)
+	return h.ID(), err
 }
 
 // snapshots takes them while the node runs.
@@ -336,24 +351,16 @@ func find(dir *snapshot.Dir, name string) (*snapshot.Snapshot, error) {
 // checkSnapshots verifies every snapshot of the directory and returns the damage,
 // joined.
 func (o *offline) checkSnapshots() error {
-	list, err := SnapshotDir(o.store.Dir()).List()
-	if err != nil {
-		return err
-	}
 	var found []error
-	for _, i := range list {
-		err := i.Err
-		if err == nil {
-			err = i.Snapshot.Verify()
-		}
+	err := SnapshotDir(o.store.Dir()).VerifyAll(snapshot.Options{Run: onAllCores}, func(i snapshot.Info, err error) {
 		if err == nil {
 			err = i.Snapshot.CheckChain(o.genesis)
 		}
 		if err != nil {
 			found = append(found, damaged(err))
 		}
-	}
-	return errors.Join(found...)
+	})
+	return errors.Join(append(found, err)...)
 }
 
 // explain executes the block after the head once more, whose root did not come
@@ -361,7 +368,7 @@ func (o *offline) checkSnapshots() error {
 // one. nil means that nothing can be said.
 func (o *offline) explain(b *chain.Block) *snapshot.Difference {
 	s, err := SnapshotDir(o.store.Dir()).At(b.Header.Height)
-	if err != nil || s.CheckBlock(&b.Header) != nil || s.Verify() != nil {
+	if err != nil || s.CheckBlock(b.Header.ID()) != nil || s.Verify() != nil {
 		return nil
 	}
 	closed, err := o.execute(o.exec, b, prepare(o.inspect, b).chunks)

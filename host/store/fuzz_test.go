@@ -172,7 +172,7 @@ func FuzzRun(f *testing.F) {
 
 // FuzzMark decodes arbitrary bytes as a HEAD file.
 func FuzzMark(f *testing.F) {
-	f.Add(encodeMarks(), false)
+	f.Add(encodeMarks(chain.BlockID{}), false)
 	m := mark{seq: 4, base: 3, height: 9, hash: chain.Hash{1}, segment: 5, end: 100, cut: true}
 	f.Add(append(m.encode(), make([]byte, markFileBytes-markBytes)...), true)
 	f.Fuzz(func(t *testing.T, b []byte, repair bool) {

@@ -16,7 +16,7 @@ import (
 type mark struct {
 	seq     uint64     // counts the writes of this file
 	base    uint64     // height of the first block kept
-	parent  chain.Hash // its parent's hash, once blocks were pruned; zero while base is 1
+	parent  chain.Hash // its parent's hash, where there are no blocks before; zero while base is 1
 	height  uint64     // of the head; base-1 when the log is empty
 	hash    chain.Hash // of the head's header; zero when empty
 	segment uint64     // first height of the segment that holds the head; 0 when empty
@@ -84,11 +84,11 @@ func (s *marks) write(m mark) error {
 	return nil
 }
 
-// encodeMarks is a new HEAD file: an empty log that starts at block 1.
-func encodeMarks() []byte {
+// encodeMarks is a new HEAD file: an empty log that starts after a block.
+func encodeMarks(last chain.BlockID) []byte {
 	b := make([]byte, markFileBytes)
 	for slot := range uint64(2) {
-		m := mark{seq: slot, base: 1}
+		m := mark{seq: slot, base: last.Number + 1, parent: last.Hash, height: last.Number}
 		copy(b[slot*markSlot:], m.encode())
 	}
 	return b

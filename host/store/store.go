@@ -112,6 +112,16 @@ type Store struct {
 // VERSION is written last, so a directory that has it is complete; one that a
 // crash left without it may be initialized again.
 func Init(dir string, g *chain.Genesis, opts Options) error {
+	return InitAfter(dir, g, chain.BlockID{}, opts)
+}
+
+// InitAfter is [Init] of a directory whose log begins after a block: the one
+// whose state a snapshot in that directory holds. The first block that is appended
+// must have it as its parent. The zero block is the genesis block.
+func InitAfter(dir string, g *chain.Genesis, last chain.BlockID, opts Options) error {
+	if last.Number >= MaxHeight || (last.Number == 0) != (last.Hash == chain.Hash{}) {
+		return fmt.Errorf("initialize %s after block %d %s: want the zero block, or a height of 1 to %d and a hash", dir, last.Number, last.Hash, MaxHeight-1)
+	}
 	o, err := opts.withDefaults()
 	if err != nil {
 		return err
@@ -136,7 +146,7 @@ func Init(dir string, g *chain.Genesis, opts Options) error {
 			return fmt.Errorf("initialize %s: %w", dir, err)
 		}
 	}
-	if err := writeNew(disk, dir, g); err != nil {
+	if err := writeNew(disk, dir, g, last); err != nil {
 		return fmt.Errorf("initialize %s: %w", dir, err)
 	}
 	return nil
@@ -177,7 +187,7 @@ func checkUnused(disk vfs.FS, dir string) error {
 	return nil
 }
 
-func writeNew(disk vfs.FS, dir string, g *chain.Genesis) error {
+func writeNew(disk vfs.FS, dir string, g *chain.Genesis, last chain.BlockID) error {
 	for _, sub := range []string{blocksDir, indexDir} {
 		if err := disk.MkdirAll(filepath.Join(dir, sub)); err != nil {
 			return err
@@ -187,7 +197,7 @@ func writeNew(disk vfs.FS, dir string, g *chain.Genesis) error {
 		name string
 		b    []byte
 	}{
-		{genesisFile, encodeGenesis(g)}, {markFile, encodeMarks()}, {versionFile, []byte(versionText())},
+		{genesisFile, encodeGenesis(g)}, {markFile, encodeMarks(last)}, {versionFile, []byte(versionText())},
 	} {
 		if err := writeFile(disk, filepath.Join(dir, f.name), f.b); err != nil {
 			return err
@@ -374,6 +384,13 @@ func (s *Store) Height() uint64 { return s.log.mark().height }
 
 // Base is the height of the first block kept: 1 until blocks are pruned.
 func (s *Store) Base() uint64 { return s.log.mark().base }
+
+// Before is the block before [Store.Base], whose state the chain in this directory
+// begins with; its hash is zero while that is the genesis block.
+func (s *Store) Before() chain.BlockID {
+	m := s.log.mark()
+	return chain.BlockID{Number: m.base - 1, Hash: m.parent}
+}
 
 // Append adds one block and its results. When it returns nil both survive a power
 // loss. [ErrOrder] and [ErrTooLarge] refuse it and change nothing; any other error

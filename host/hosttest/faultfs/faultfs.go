@@ -254,18 +254,29 @@ func (c nameChange) do(names map[string]*inode) {
 func (c nameChange) moveDir(dirs map[string]bool) {
 	delete(dirs, c.name)
 	if c.from != "" {
-		delete(dirs, c.from)
-		dirs[c.name] = true
+		moveDirs(dirs, c.from, c.name)
 	}
 }
 
 // undoDir takes moveDir back.
 func (c nameChange) undoDir(dirs map[string]bool) {
-	delete(dirs, c.name)
 	if c.from != "" {
-		dirs[c.from] = true
+		moveDirs(dirs, c.name, c.from)
 	} else {
 		dirs[c.name] = true
+	}
+}
+
+// moveDirs gives a directory, and those below it, another name.
+func moveDirs(dirs map[string]bool, from, to string) {
+	for _, dir := range slices.Collect(maps.Keys(dirs)) {
+		if rest, below := strings.CutPrefix(dir, from+string(filepath.Separator)); below || dir == from {
+			delete(dirs, dir)
+			if !below {
+				rest = ""
+			}
+			dirs[filepath.Join(to, rest)] = true
+		}
 	}
 }
 
