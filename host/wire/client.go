@@ -16,6 +16,7 @@ import (
 
 	"github.com/kaizenchain/kaizen/host/chain"
 	"github.com/kaizenchain/kaizen/host/follow"
+	"github.com/kaizenchain/kaizen/snapshot/fetch"
 )
 
 // DialOptions of [Dial]. The zero value of a field means its default.
@@ -38,7 +39,8 @@ type Announcement struct {
 	Block *chain.Block
 }
 
-// Client is a connection to one server. It is a follow.Source: its three reads
+// Client is a connection to one server. It is a follow.Source and a fetch.Source:
+// their reads
 // wait for the answer, at most RequestTimeout. A server that breaks the protocol
 // loses the connection, and every later call returns why.
 type Client struct {
@@ -315,8 +317,13 @@ func (c *Client) register() (uint32, chan Message) {
 // accept turns an answer into a result.
 func (c *Client) accept(m Message, want []Type) (Message, error) {
 	if f, ok := m.(Failed); ok {
-		if f.Code == FailNotAvailable {
+		switch f.Code {
+		case FailNotAvailable:
 			return nil, fmt.Errorf("%w: %s", follow.ErrNotAvailable, f.Text)
+		case FailNoSnapshot:
+			return nil, fmt.Errorf("%w: %s", fetch.ErrNotAvailable, f.Text)
+		case FailBusy:
+			return nil, fmt.Errorf("%w: %s", fetch.ErrBusy, f.Text)
 		}
 		return nil, fmt.Errorf("%w: code %d, %s", ErrRemote, f.Code, f.Text)
 	}
@@ -357,6 +364,12 @@ func (c *Client) take(m Message) error {
 	case Events:
 		return c.deliver(m.ID, m)
 	case Gap:
+		return c.deliver(m.ID, m)
+	case Snapshots:
+		return c.deliver(m.ID, m)
+	case Manifest:
+		return c.deliver(m.ID, m)
+	case Chunk:
 		return c.deliver(m.ID, m)
 	case Failed:
 		return c.deliver(m.ID, m)

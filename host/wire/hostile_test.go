@@ -149,7 +149,7 @@ func TestHostileClients(t *testing.T) {
 		{name: "frame too long", do: func(s *script) { s.greet(); s.bytes(frame(wire.MaxRequestFrameBytes + 1)) }, told: "out of range", breach: true},
 		{name: "frame of nothing later", do: func(s *script) { s.greet(); s.bytes(frame(0)) }, told: "out of range", breach: true},
 		{name: "unknown type", do: func(s *script) { s.greet(); s.bytes(frame(1, 0x77)) }, told: "unknown message type", breach: true},
-		{name: "reserved type", do: func(s *script) { s.greet(); s.bytes(frame(1, 0x30)) }, told: "unknown message type", breach: true},
+		{name: "reserved type", do: func(s *script) { s.greet(); s.bytes(frame(1, 0x3f)) }, told: "unknown message type", breach: true},
 		{name: "malformed request", do: func(s *script) { s.greet(); s.bytes(frame(3, byte(wire.TypeGetTips), 1, 2)) }, told: "malformed", breach: true},
 		{name: "request with a tail", do: func(s *script) { s.greet(); s.bytes(frame(6, byte(wire.TypeGetTips), 1, 2, 3, 4, 5)) }, told: "malformed", breach: true},
 		{name: "second hello", do: func(s *script) { s.greet(); s.send(hello()) }, told: "unexpected", breach: true},

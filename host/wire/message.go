@@ -6,14 +6,15 @@ import (
 
 	"github.com/kaizenchain/kaizen/host/chain"
 	"github.com/kaizenchain/kaizen/host/invariant"
+	"github.com/kaizenchain/kaizen/snapshot/fetch"
 	"github.com/kaizenchain/kaizen/stf-modules/abi"
 )
 
 // Type is the first byte of a frame.
 type Type uint8
 
-// Message types. 0x30 to 0x3f are reserved for snapshots (manifest and chunks),
-// 0x40 to 0x4f belong to the event stream.
+// Message types. 0x30 to 0x3f belong to snapshots, 0x40 to 0x4f to the event
+// stream.
 const (
 	TypeHello      Type = 0x01
 	TypeRefusal    Type = 0x02
@@ -30,9 +31,17 @@ const (
 	TypeFailed     Type = 0x1f
 	TypeSubscribe  Type = 0x20
 	TypeDoorbell   Type = 0x21
-	TypeGetEvents  Type = 0x40
-	TypeEvents     Type = 0x41
-	TypeGap        Type = 0x42
+
+	TypeGetSnapshots Type = 0x30
+	TypeSnapshots    Type = 0x31
+	TypeGetManifest  Type = 0x32
+	TypeManifest     Type = 0x33
+	TypeGetChunk     Type = 0x34
+	TypeChunk        Type = 0x35
+
+	TypeGetEvents Type = 0x40
+	TypeEvents    Type = 0x41
+	TypeGap       Type = 0x42
 )
 
 // Role is what a peer says it is; nothing depends on it but what people see.
@@ -137,6 +146,8 @@ const (
 	FailNotAvailable FailCode = 1 // the peer does not have that block
 	FailBadRequest   FailCode = 2
 	FailInternal     FailCode = 3
+	FailNoSnapshot   FailCode = 4 // the peer does not have that snapshot, or serves none
+	FailBusy         FailCode = 5 // the peer has enough to do for others; ask again later
 )
 
 func (Hello) kind() Type      { return TypeHello }
@@ -294,6 +305,18 @@ func read(t Type, r *abi.Reader) Message {
 		return Subscribe{r.Bool()}
 	case TypeDoorbell:
 		return Doorbell{Tip: readID(r), Block: r.Bytes(MaxRideBytes)}
+	case TypeGetSnapshots:
+		return GetSnapshots{r.U32()}
+	case TypeSnapshots:
+		return readSnapshots(r)
+	case TypeGetManifest:
+		return GetManifest{ID: r.U32(), Hash: r.Bytes32()}
+	case TypeManifest:
+		return Manifest{ID: r.U32(), Bytes: r.Bytes(fetch.MaxManifestBytes)}
+	case TypeGetChunk:
+		return GetChunk{ID: r.U32(), Hash: r.Bytes32(), Index: r.U32()}
+	case TypeChunk:
+		return Chunk{ID: r.U32(), Bytes: r.Bytes(fetch.MaxChunkBytes)}
 	case TypeGetEvents:
 		return GetEvents{ID: r.U32(), From: r.U64(), Limit: r.U32(), MaxBytes: r.U32()}
 	case TypeEvents:

@@ -17,6 +17,7 @@ import (
 
 	"github.com/kaizenchain/kaizen/host/chain"
 	"github.com/kaizenchain/kaizen/host/follow"
+	"github.com/kaizenchain/kaizen/snapshot/fetch"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden file")
@@ -45,6 +46,11 @@ func samples() []Message {
 		Subscribe{Ride: true}, Doorbell{Tip: id(8), Block: []byte("block")},
 		GetEvents{ID: 10, From: 2000, Limit: 20, MaxBytes: 1 << 19}, Events{ID: 11, Blocks: [][]byte{[]byte("three"), []byte("four")}},
 		Gap{ID: 12, Base: 28771},
+		GetSnapshots{ID: 13}, Snapshots{ID: 14, Offers: []fetch.Offer{
+			{Hash: h(30), Identity: h(40), Base: h(50), Block: id(4000), ManifestBytes: 525, Chunks: 1, Bytes: 70_000, Signed: true},
+			{Hash: h(60), Identity: h(50), Block: id(3000), ManifestBytes: 633, Chunks: 2, Bytes: 1_900_000}}},
+		GetManifest{ID: 15, Hash: h(60)}, Manifest{ID: 16, Bytes: []byte("manifest")},
+		GetChunk{ID: 17, Hash: h(60), Index: 1}, Chunk{ID: 18, Bytes: []byte("chunk")},
 	}
 }
 
@@ -123,6 +129,8 @@ func TestLargestAnswerFits(t *testing.T) {
 	encode(Blocks{Blocks: [][]byte{make([]byte, chain.MaxBlockBytes)}}, 0)
 	encode(Events{Blocks: [][]byte{make([]byte, follow.MaxEventBlockBytes)}}, 0)
 	encode(Genesis{Document: make([]byte, maxDocumentBytes)}, 0)
+	encode(Manifest{Bytes: make([]byte, fetch.MaxManifestBytes)}, 0)
+	encode(Chunk{Bytes: make([]byte, fetch.MaxChunkBytes)}, 0)
 }
 
 func FuzzDecode(f *testing.F) {
@@ -131,6 +139,7 @@ func FuzzDecode(f *testing.F) {
 	}
 	f.Add(uint8(TypeBlocks), []byte{0, 0, 0, 0, 255, 255, 255, 255})
 	f.Add(uint8(TypeEvents), []byte{0, 0, 0, 0, 255, 255, 255, 255})
+	f.Add(uint8(TypeSnapshots), []byte{0, 0, 0, 0, 255, 255, 255, 255})
 	f.Fuzz(func(t *testing.T, kind uint8, payload []byte) {
 		m, err := Decode(Type(kind), payload)
 		if err != nil {

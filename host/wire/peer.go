@@ -20,11 +20,23 @@ type peer struct {
 	addr      string
 	since     time.Time
 	sub       *subscriber
-	out       chan []byte // frames from the answering goroutine
+	out       chan answer // from the answering goroutine
 
 	once sync.Once
 	done chan struct{}
 	err  error // why it ended, valid after done
+}
+
+// answer is a frame on its way to the writing goroutine.
+type answer struct {
+	frame []byte
+	sent  func() // called once it is written, or never will be; nil: nothing to do
+}
+
+func (a *answer) end() {
+	if a.sent != nil {
+		a.sent()
+	}
 }
 
 // run returns why the session ended.
@@ -57,41 +69,49 @@ func (p *peer) readLoop() error {
 		if err != nil {
 			return err
 		}
-		if reply == nil {
+		if reply.frame == nil {
 			continue
 		}
 		select {
 		case p.out <- reply:
 		case <-p.done:
+			reply.end()
 			return p.err
 		}
 	}
 }
 
-// handle answers one message; nil for those without answer.
-func (p *peer) handle(m Message) ([]byte, error) {
+// handle answers one message; without a frame for those without answer.
+func (p *peer) handle(m Message) (answer, error) {
 	if p.hello.stranger() {
 		switch m.(type) {
-		case Subscribe, GetTips, GetBlocks, GetHeader, GetEvents:
-			return nil, fmt.Errorf("%w: type %#x from a peer that named no chain", ErrUnexpected, m.kind())
+		case Subscribe, GetTips, GetBlocks, GetHeader, GetEvents, GetSnapshots, GetManifest, GetChunk:
+			return answer{}, fmt.Errorf("%w: type %#x from a peer that named no chain", ErrUnexpected, m.kind())
 		}
 	}
 	switch m := m.(type) {
 	case Ping:
-		return encode(Pong(m), 16), nil
+		return answer{frame: encode(Pong(m), 16)}, nil
 	case Pong:
-		return nil, nil
+		return answer{}, nil
 	case Subscribe:
 		p.sub.subscribe(m.Ride)
-		return nil, nil
+		return answer{}, nil
 	case GetTips, GetBlocks, GetHeader, GetEvents:
-		return p.answer(m)
+		frame, err := p.answer(m)
+		return answer{frame: frame}, err
+	case GetSnapshots:
+		return p.snapshot(m.ID, m), nil
+	case GetManifest:
+		return p.snapshot(m.ID, m), nil
+	case GetChunk:
+		return p.snapshot(m.ID, m), nil
 	case GetGenesis:
-		return p.genesis(m), nil
+		return answer{frame: p.genesis(m)}, nil
 	case Refusal:
-		return nil, m.received()
+		return answer{}, m.received()
 	}
-	return nil, fmt.Errorf("%w: type %#x from a client", ErrUnexpected, m.kind())
+	return answer{}, fmt.Errorf("%w: type %#x from a client", ErrUnexpected, m.kind())
 }
 
 // answer reads the archive, a bounded number of readers at a time.
@@ -102,9 +122,7 @@ func (p *peer) answer(m Message) ([]byte, error) {
 	case <-p.done:
 		return nil, p.err
 	}
-	p.server.mu.Lock()
-	p.server.stats.Requests++
-	p.server.mu.Unlock()
+	p.server.count(func(s *Stats) { s.Requests++ })
 	switch m := m.(type) {
 	case GetTips:
 		tips, err := p.server.archive.Tips()
@@ -166,8 +184,9 @@ func (p *peer) writeLoop() {
 		select {
 		case <-p.done:
 			return
-		case frame := <-p.out:
-			err = p.write(frame)
+		case a := <-p.out:
+			err = p.write(a.frame)
+			a.end()
 		case <-p.sub.wake:
 			err = p.ringAll()
 		case <-ping.C:

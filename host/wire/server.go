@@ -28,6 +28,7 @@ type Server struct {
 	latest  atomic.Pointer[announcement]
 	rung    chan struct{} // of capacity 1: latest has changed
 	reading chan struct{} // one token per archive read
+	gate    *gate         // of snapshots
 	upgrade *handoff      // connections on their way to a WebSocket
 	http    *http.Server
 	done    chan struct{}
@@ -65,7 +66,7 @@ func NewServer(archive follow.Archive, identity Identity, limits Limits, log *sl
 	limits = limits.withDefaults()
 	s := &Server{
 		archive: archive, identity: identity, limits: limits, log: log,
-		rung: make(chan struct{}, 1), reading: make(chan struct{}, limits.MaxReads),
+		rung: make(chan struct{}, 1), reading: make(chan struct{}, limits.MaxReads), gate: newGate(&limits),
 		upgrade: newHandoff(), done: make(chan struct{}),
 		conns: make(map[*tracked]struct{}), perIP: make(map[string]int),
 	}
@@ -250,7 +251,7 @@ func (s *Server) session(conn net.Conn, r *bufio.Reader, until time.Time, transp
 		return
 	}
 	p := &peer{framer: f, server: s, hello: hello, transport: transport, addr: addr, since: time.Now(),
-		sub: newSubscriber(), out: make(chan []byte), done: make(chan struct{})}
+		sub: newSubscriber(), out: make(chan answer), done: make(chan struct{})}
 	if !s.join(p) {
 		return
 	}
@@ -382,6 +383,12 @@ func (s *Server) Stats() Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.stats
+}
+
+func (s *Server) count(add func(*Stats)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	add(&s.stats)
 }
 
 // Close ends all sessions and listeners and waits for them. It may be called

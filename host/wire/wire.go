@@ -5,13 +5,16 @@
 // It is an adapter: it owns sockets, deadlines and goroutines, and is the only
 // package that imports the WebSocket library. It must not import another
 // adapter. What to do with the answers is host/follow's business: a [Client] is
-// a follow.Source, a [Server] answers from a follow.Archive.
+// a follow.Source and a fetch.Source, a [Server] answers from a follow.Archive,
+// and from a fetch.Source if its archive is one.
 //
 //	client                         server (one port: TCP, WebSocket, TLS around either)
 //	  Hello            ─────────▶    checks, refuses with both values
 //	                   ◀─────────  Hello
 //	  GetTips|GetBlocks|GetHeader|GetEvents ▶  one at a time, in order
 //	                   ◀─────────  Tips|Blocks|Header|Events|Failed
+//	  GetSnapshots|GetManifest|GetChunk     ▶  the same, from slots and a rate of their own
+//	                   ◀─────────  Snapshots|Manifest|Chunk|Failed
 //	  Subscribe        ─────────▶
 //	                   ◀─────────  Doorbell …   coalesced, never waited for
 //	                   ◀── Ping ──▶ Pong
@@ -60,6 +63,12 @@ type Limits struct {
 	// MaxReads bounds archive reads at the same time, over all connections;
 	// default 4.
 	MaxReads int
+	// MaxSnapshotAnswers bounds the lists, manifests and chunks of snapshots that are
+	// read or on their way at the same time, over all connections; default 4.
+	MaxSnapshotAnswers int
+	// SnapshotBytesPerSecond bounds what is sent of snapshots, over all connections;
+	// default 64 MiB. Negative means unlimited.
+	SnapshotBytesPerSecond int
 	// HandshakeTimeout bounds connecting and greeting, default 5 s.
 	HandshakeTimeout time.Duration
 	// IdleTimeout is how long a peer may be silent, default 45 s; a server pings
@@ -76,7 +85,8 @@ func (l Limits) withDefaults() Limits {
 	ints := []struct {
 		field *int
 		value int
-	}{{&l.MaxConns, 128}, {&l.MaxConnsPerIP, 16}, {&l.MaxResponseBytes, 1 << 20}, {&l.MaxReads, 4}}
+	}{{&l.MaxConns, 128}, {&l.MaxConnsPerIP, 16}, {&l.MaxResponseBytes, 1 << 20}, {&l.MaxReads, 4},
+		{&l.MaxSnapshotAnswers, 4}, {&l.SnapshotBytesPerSecond, 64 << 20}}
 	for _, d := range ints {
 		if *d.field == 0 {
 			*d.field = d.value

@@ -68,7 +68,8 @@ var table = map[string]row{
 	"host/follow":               {kind: pure, ours: "host/stf host/chain host/invariant stf-modules/abi"},
 	"host/quote": {kind: pure, ours: "host/chain host/invariant stf-modules/abi stf-modules/rfq/tx",
 		std: "math/big"}, // a price needs products of more than 128 bits
-	"host/settle": {kind: pure, ours: "host/chain host/invariant stf-modules/abi"},
+	"host/settle":    {kind: pure, ours: "host/chain host/invariant stf-modules/abi"},
+	"snapshot/fetch": {kind: pure, ours: "host/chain host/invariant"},
 
 	// The adapters, with the one outside library that each of them owns.
 	"host/native":         {kind: adapter, ours: "host/stf host/state host/chain host/invariant stf-modules/abi stf-modules/sdk"},
@@ -77,7 +78,7 @@ var table = map[string]row{
 	"host/store/vfs":      {kind: adapter, libs: "golang.org/x/sys"},
 	"host/logs":           {kind: adapter},
 	"host/oracle":         {kind: adapter, ours: "host/chain host/invariant"},
-	"host/wire":           {kind: adapter, ours: "host/chain host/follow host/invariant stf-modules/abi", libs: "github.com/coder/websocket"},
+	"host/wire":           {kind: adapter, ours: "host/chain host/follow snapshot/fetch host/invariant stf-modules/abi", libs: "github.com/coder/websocket"},
 	"host/rpc":            {kind: adapter, ours: "host/rpc/api host/rpc/metrics host/rpc/internal/* " + rpcOurs, libs: "github.com/coder/websocket github.com/prometheus/client_golang"},
 	"host/rpc/api":        {kind: adapter, ours: "host/rpc/internal/* " + rpcOurs},
 	"host/rpc/internal/*": {kind: adapter},
@@ -115,12 +116,12 @@ var table = map[string]row{
 
 	// The tools.
 	"tools/tidy": {kind: tool},
-	"tools/*":    {kind: tool, ours: "host/... stf-modules/... snapshot", libs: "github.com/schollz/progressbar github.com/tetratelabs/wazero"},
+	"tools/*":    {kind: tool, ours: "host/... stf-modules/... snapshot snapshot/fetch", libs: "github.com/schollz/progressbar github.com/tetratelabs/wazero"},
 }
 
 const (
 	rpcOurs   = "host/chain host/stf host/state host/state/proof host/invariant stf-modules/abi stf-modules/rfq/query stf-modules/rfq/tx stf-modules/rfq/params"
-	belowNode = "host/rpc host/rpc/market host/rpc/api host/rpc/client host/rpc/metrics host/logs host/wire host/oracle host/store host/store/vfs host/wasm host/native host/secp host/keys snapshot " +
+	belowNode = "host/rpc host/rpc/market host/rpc/api host/rpc/client host/rpc/metrics host/logs host/wire host/oracle host/store host/store/vfs host/wasm host/native host/secp host/keys snapshot snapshot/fetch " +
 		"host/follow host/sequencer host/stf host/state host/state/proof host/chain host/invariant stf-modules/..."
 )
 
