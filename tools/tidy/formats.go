@@ -17,6 +17,7 @@ var formatDocs = map[string]string{
 	"host/state/proof": "host/state",
 	"host/store":       "host/store",
 	"host/wire":        "host/wire",
+	"host/witness":     "host/witness",
 	"host/settle":      "host/relay",
 	"host/relay":       "host/relay",
 	"host/node":        "host/node",

@@ -64,6 +64,7 @@ var table = map[string]row{
 	"host/state/proof":          {kind: pure},                           // the standard library alone: for anybody, without the node
 	"host/state/internal/lanes": {kind: pure, libs: "golang.org/x/sys"}, // x/sys/cpu: which of two ways to the same hash this processor has
 	"host/stf":                  {kind: pure, ours: "host/state host/chain host/invariant stf-modules/abi"},
+	"host/witness":              {kind: pure, ours: "host/stf host/state host/state/proof host/chain host/invariant stf-modules/abi"},
 	"host/sequencer":            {kind: pure, ours: "host/stf host/state host/chain host/invariant stf-modules/abi"},
 	"host/follow":               {kind: pure, ours: "host/stf host/chain host/invariant stf-modules/abi"},
 	"host/quote": {kind: pure, ours: "host/chain host/invariant stf-modules/abi stf-modules/rfq/tx",
@@ -122,7 +123,7 @@ var table = map[string]row{
 const (
 	rpcOurs   = "host/chain host/stf host/state host/state/proof host/invariant stf-modules/abi stf-modules/rfq/query stf-modules/rfq/tx stf-modules/rfq/params"
 	belowNode = "host/rpc host/rpc/market host/rpc/api host/rpc/client host/rpc/metrics host/logs host/wire host/oracle host/store host/store/vfs host/wasm host/native host/secp host/keys snapshot snapshot/fetch " +
-		"host/follow host/sequencer host/stf host/state host/state/proof host/chain host/invariant stf-modules/..."
+		"host/follow host/sequencer host/witness host/stf host/state host/state/proof host/chain host/invariant stf-modules/..."
 )
 
 // rowOf is the table's row for a directory: the longest key that matches it.
