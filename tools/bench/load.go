@@ -153,16 +153,22 @@ func (p *poster) close() { p.http.CloseIdleConnections() }
 func requests(calls [][][]byte) [][]byte {
 	bodies := make([][]byte, len(calls))
 	for i, raws := range calls {
-		b := []byte(`{"jsonrpc":"2.0","id":1,"method":"kaizen_sendTransactions","params":[[`)
-		for j, raw := range raws {
-			if j > 0 {
-				b = append(b, ',')
-			}
-			b = append(hex.AppendEncode(append(b, `"0x`...), raw), '"')
-		}
-		bodies[i] = append(b, "]]}"...)
+		b := append([]byte(`{"jsonrpc":"2.0","id":1,"method":"kaizen_sendTransactions","params":`), sendParams(raws)...)
+		bodies[i] = append(b, '}')
 	}
 	return bodies
+}
+
+// sendParams are the parameters of kaizen_sendTransactions.
+func sendParams(raws [][]byte) []byte {
+	b := []byte("[[")
+	for i, raw := range raws {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(hex.AppendEncode(append(b, `"0x`...), raw), '"')
+	}
+	return append(b, "]]"...)
 }
 
 var statusOK = []byte(`"status":"` + api.StatusOK + `"`)
@@ -186,8 +192,16 @@ func (p *poster) post(ctx context.Context, body []byte, n int) error {
 	if _, err := b.ReadFrom(io.LimitReader(answer.Body, client.MaxAnswerBytes)); err != nil {
 		return err
 	}
-	if got := bytes.Count(b.Bytes(), statusOK); got != n {
-		return fmt.Errorf("%d of %d transfers went through: HTTP %d %.300s", got, n, answer.StatusCode, b.Bytes())
+	if err := checkReceipts(b.Bytes(), n); err != nil {
+		return fmt.Errorf("HTTP %d: %w", answer.StatusCode, err)
+	}
+	return nil
+}
+
+// checkReceipts counts what went through.
+func checkReceipts(answer []byte, n int) error {
+	if got := bytes.Count(answer, statusOK); got != n {
+		return fmt.Errorf("%d of %d transfers went through: %.300s", got, n, answer)
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -160,12 +161,15 @@ func byPhase(samples []sample, seals []seal, interval time.Duration) []float64 {
 }
 
 // busy is single transactions beside half of what the node takes.
-func (b *bench) busy(n *child, callers []*caller) error {
+func (b *bench) busy(n *child, callers []*caller) (err error) {
 	d := b.latencyTime()
 	rate := b.capacity/2 - float64(len(callers)*probeRate)
 	rate = max(rate, backgroundSize)
-	load := b.newBackground(n, rate, d)
-	defer load.lean.close()
+	load, err := b.newBackground(n, rate, d)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, load.close()) }()
 	probes := make([][][]byte, len(callers))
 	for i := range callers {
 		probes[i] = b.chain.wallets.load(count(probeRate, d))
@@ -194,7 +198,7 @@ func (b *bench) busy(n *child, callers []*caller) error {
 	for i, c := range callers {
 		b.percentiles(c.name+", single transfers at half load", results[i], true)
 	}
-	b.percentiles(fmt.Sprintf("HTTP, calls of %d transfers at half load", backgroundSize), results[len(callers)], false)
+	b.percentiles(fmt.Sprintf("WebSocket, calls of %d transfers at half load", backgroundSize), results[len(callers)], false)
 	b.pauses(seals)
 	return nil
 }
@@ -217,26 +221,49 @@ func (b *bench) sealsUnderLoad(n *child, c *caller) (seals []seal, err error) {
 	}
 }
 
-// background is paced load of small calls.
+// background is paced load of small calls over a few WebSockets, as market makers
+// keep them: a connection and a handler for each call would be most of its cost.
 type background struct {
-	*bench
-	lean   *poster
-	bodies [][]byte
-	every  time.Duration
+	ctx     context.Context
+	clients []*client.Client
+	params  []json.RawMessage
+	every   time.Duration
 }
 
-func (b *bench) newBackground(n *child, rate float64, d time.Duration) *background {
+// backgroundConns is how many connections the other load comes over.
+const backgroundConns = 4
+
+func (b *bench) newBackground(n *child, rate float64, d time.Duration) (l *background, err error) {
 	calls := count(rate/backgroundSize, d)
-	raws := b.chain.wallets.load(calls * backgroundSize)
-	batches := make([][][]byte, 0, calls)
-	for part := range slices.Chunk(raws, backgroundSize) {
-		batches = append(batches, part)
+	l = &background{ctx: b.ctx, every: time.Duration(float64(time.Second) * backgroundSize / rate)}
+	for part := range slices.Chunk(b.chain.wallets.load(calls*backgroundSize), backgroundSize) {
+		l.params = append(l.params, sendParams(part))
 	}
-	return &background{b, newPoster(n.RPC), requests(batches), time.Duration(float64(time.Second) * backgroundSize / rate)}
+	for range backgroundConns {
+		c, err := client.New("ws://" + n.RPC)
+		if err != nil {
+			return nil, errors.Join(err, l.close())
+		}
+		l.clients = append(l.clients, c)
+	}
+	return l, nil
+}
+
+func (l *background) close() (err error) {
+	for _, c := range l.clients {
+		err = errors.Join(err, c.Close())
+	}
+	return err
 }
 
 func (l *background) run() ([]sample, error) {
-	return paced(l.ctx, len(l.bodies), l.every, func(i int) error { return l.lean.post(l.ctx, l.bodies[i], backgroundSize) })
+	return paced(l.ctx, len(l.params), l.every, func(i int) error {
+		var receipts json.RawMessage
+		if err := l.clients[i%len(l.clients)].Call(l.ctx, "kaizen_sendTransactions", l.params[i], &receipts); err != nil {
+			return err
+		}
+		return checkReceipts(receipts, backgroundSize)
+	})
 }
 
 // pauses is how long seals, of which at least one was between transfers, kept the
