@@ -13,8 +13,19 @@ import (
 )
 
 func newStatus(std cli.IO) *cobra.Command {
-	q := newQuestion("status", "Show where a node stands", "{info: the result of kaizen_info, status: the result of kaizen_status}", false)
-	q.cmd.RunE = func(c *cobra.Command, _ []string) error {
+	q := newQuestion("status [URL...]", "Show where a node stands, or several side by side",
+		"{info: the result of kaizen_info, status: the result of kaizen_status}; of several\n"+
+			"{nodes: [{url, info, status, block_hash, state_root, error}], height, agree}", false, "[URL]...")
+	q.cmd.Long += "\n\nSeveral nodes are asked at the same time, and their state roots compared at the newest height that all have.\n" +
+		"Exit codes: 3 if roots or chains differ, 5 if a node does not answer."
+	q.cmd.Example = "  kaizen status\n  kaizen status http://127.0.0.1:8545 http://127.0.0.1:8547"
+	q.cmd.RunE = func(c *cobra.Command, args []string) error {
+		if len(args) > 1 {
+			return runCluster(c.Context(), args, q.out, std)
+		}
+		if len(args) == 1 {
+			q.remote.url = args[0]
+		}
 		return answer(c.Context(), q, std, fetchStatus, printStatus)
 	}
 	return q.cmd

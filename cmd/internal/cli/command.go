@@ -90,13 +90,15 @@ func closeCompletion(root *cobra.Command) {
 }
 
 // Args accepts exactly the named arguments; a last name that ends in "..." takes
-// one or more, one in brackets is optional.
+// one or more, one in brackets is optional, and one in brackets before "..." takes
+// any number.
 func Args(names ...string) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
 		least, most := len(names), len(names)
 		if n := len(names); n > 0 && strings.HasSuffix(names[n-1], "...") {
-			most = len(args)
-		} else if n > 0 && strings.HasPrefix(names[n-1], "[") {
+			most = max(most, len(args))
+		}
+		if n := len(names); n > 0 && strings.HasPrefix(names[n-1], "[") {
 			least--
 		}
 		switch {

@@ -23,6 +23,9 @@ const (
 	ExitUnreachable  = 5
 )
 
+// ErrNotReady is wrapped when a node answers that it is not ready.
+var ErrNotReady = errors.New("not ready")
+
 // ExitCode is the one place where an error becomes an exit code.
 func ExitCode(err error) int {
 	var usage *UsageError
@@ -36,7 +39,7 @@ func ExitCode(err error) int {
 		return ExitUsage
 	case errors.Is(err, node.ErrVerification):
 		return ExitVerification
-	case notReady(err):
+	case errors.Is(err, ErrNotReady), notReady(err):
 		return ExitNotReady
 	case errors.Is(err, node.ErrUnreachable), errors.Is(err, client.ErrUnreachable):
 		return ExitUnreachable
