@@ -51,7 +51,7 @@ const maxModuleBytes = 64 << 20
 // LoadProgram loads the module that cfg names, the embedded rfq market if it
 // names none.
 func LoadProgram(ctx context.Context, cfg *Config, log *slog.Logger) (stf.Program, error) {
-	code, err := moduleBytes(cfg.STF.File)
+	code, err := ModuleBytes(cfg.STF.File)
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +79,9 @@ func moduleName(file string) string {
 	return file
 }
 
-func moduleBytes(file string) ([]byte, error) {
+// ModuleBytes reads a module file, at most maxModuleBytes; an empty name is the
+// market that is built in.
+func ModuleBytes(file string) ([]byte, error) {
 	if file == "" {
 		code, ok := modules.Lookup("rfq")
 		invariant.Hold(ok, "the rfq module is not embedded")
@@ -160,9 +162,9 @@ func LoadSequencerKey(dir string) (ed25519.PrivateKey, error) {
 	return ed25519.NewKeyFromSeed(seed), nil
 }
 
-// checkConfig compares what the operator configured with what genesis fixes:
+// CheckConfig compares what the operator configured with what genesis fixes:
 // such a value can only be changed by a new chain.
-func checkConfig(cfg *Config, g *chain.Genesis) error {
+func CheckConfig(cfg *Config, g *chain.Genesis) error {
 	for _, c := range []struct {
 		key         string
 		have, fixed any

@@ -152,6 +152,10 @@ func InitAfter(dir string, g *chain.Genesis, last chain.BlockID, opts Options) e
 	return nil
 }
 
+// Holder says which process has a directory open to write, as it calls itself;
+// empty if none has. A node that starts in that very moment may be refused.
+func Holder(dir string) (string, error) { return vfs.OS{}.Holder(filepath.Join(dir, lockFile)) }
+
 func lockDir(disk vfs.FS, dir string) (io.Closer, error) {
 	lock, err := disk.Lock(filepath.Join(dir, lockFile), fmt.Sprintf("pid %d", os.Getpid()))
 	var held *vfs.LockedError

@@ -96,8 +96,9 @@ var table = map[string]row{
 	"host/solver": {kind: loop, ours: "host/quote host/rpc/api host/rpc/client host/rpc/market host/secp host/chain host/invariant stf-modules/abi stf-modules/rfq/..."},
 
 	// The commands.
-	"cmd/*":          {kind: command, ours: "cmd/internal/* host/node host/relay host/solver host/quote " + belowNode, libs: "github.com/spf13/cobra github.com/spf13/pflag"},
-	"cmd/internal/*": {kind: command, ours: "cmd/internal/* host/node host/relay host/solver host/quote " + belowNode},
+	"cmd/*":               {kind: command, ours: "cmd/internal/* host/node host/relay host/solver host/quote " + belowNode, libs: "github.com/spf13/cobra github.com/spf13/pflag"},
+	"cmd/internal/*":      {kind: command, ours: "cmd/internal/* host/node host/relay host/solver host/quote " + belowNode},
+	"cmd/internal/doctor": {kind: command, ours: "cmd/internal/* host/node " + belowNode, libs: "golang.org/x/sys"}, // x/sys: whether the clock is kept right
 	"cmd/internal/cli": {kind: command, ours: "host/node host/relay host/chain host/invariant host/keys host/logs host/secp host/rpc/api host/rpc/client",
 		libs: "github.com/spf13/cobra github.com/spf13/pflag github.com/spf13/viper github.com/schollz/progressbar golang.org/x/term"},
 

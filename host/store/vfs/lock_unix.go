@@ -5,6 +5,7 @@ package vfs
 import (
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"strings"
 	"syscall"
@@ -46,4 +47,24 @@ func writeHolder(f *os.File, holder string) error {
 	}
 	_, err := f.WriteAt([]byte(holder+"\n"), 0)
 	return err
+}
+
+// Holder says who holds the lock of a file, without taking it for longer than the
+// question: empty if nobody does, or the file is not there.
+func (OS) Holder(name string) (string, error) {
+	f, err := os.Open(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	err = syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB)
+	switch {
+	case errors.Is(err, syscall.EWOULDBLOCK):
+		return readHolder(f), f.Close()
+	case err != nil:
+		return "", joinClose(err, f)
+	}
+	return "", f.Close()
 }
