@@ -157,6 +157,7 @@ func (r *Reader) rollback(target chain.BlockID) error {
 		return fmt.Errorf("roll back to block %d: %w", target.Number, err)
 	}
 	r.snaps.forgetAbove(target.Number)
+	r.views.past.forgetAbove(target.Number)
 	if oldest, ok := l.versions.Oldest(); !ok || target.Number < oldest {
 		return r.rebuild(context.Background(), target.Number)
 	}

@@ -83,9 +83,11 @@ type RPCConfig struct {
 	MaxSubscriptionLag    int `mapstructure:"max_subscription_lag"`    // blocks
 }
 
-// HistoryConfig is `[history]`: how many blocks back state can be read.
+// HistoryConfig is `[history]`: how the state after old blocks is read.
 type HistoryConfig struct {
-	Blocks int `mapstructure:"blocks"`
+	Blocks          int    `mapstructure:"blocks"`            // back from the newest that are in memory
+	States          int    `mapstructure:"states"`            // older ones in memory that were made again for queries; 0: none are
+	MaxReplayBlocks uint64 `mapstructure:"max_replay_blocks"` // executed at most to make one again
 }
 
 // SnapshotConfig is `[snapshot]`.
@@ -116,7 +118,7 @@ func Defaults() Config {
 		Intake:   IntakeConfig{QueueTxs: 20_000},
 		Sync:     SyncConfig{Listen: "127.0.0.1:9000", PollMs: 1000, MaxPeers: 64},
 		RPC:      RPCConfig{Listen: "127.0.0.1:8545"},
-		History:  HistoryConfig{Blocks: 1024},
+		History:  HistoryConfig{Blocks: 1024, States: 2, MaxReplayBlocks: 100_000},
 		Snapshot: SnapshotConfig{IntervalBlocks: 10_000, Keep: 2},
 		Prune:    PruneConfig{Mode: PruneArchive, KeepBlocks: DefaultKeepBlocks},
 		Log:      LogConfig{Level: "info", Format: "text"},

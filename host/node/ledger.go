@@ -29,6 +29,8 @@ type ledger struct {
 	genesisHeader  chain.Header
 	genesisResults *chain.Results
 	history        int // blocks back that the state can go
+	run            state.Runner
+	rest           func() // called now and then in long work; nil: it does not rest
 
 	mu       sync.RWMutex
 	versions *state.Versions
@@ -44,7 +46,7 @@ type ledger struct {
 // executes them.
 func newLedger(st *store.Store, exec *stf.Executor, history int) (*ledger, error) {
 	g := st.Genesis()
-	l := &ledger{store: st, meters: newMeters(), genesis: g, history: history, versions: state.NewVersions(history), moved: make(chan struct{})}
+	l := &ledger{store: st, meters: newMeters(), genesis: g, history: history, run: onAllCores, versions: state.NewVersions(history), moved: make(chan struct{})}
 	var err error
 	if l.genesisHeader, l.genesisResults, err = runGenesis(g, exec, l.versions); err != nil {
 		return nil, err
@@ -69,6 +71,14 @@ func (l *ledger) setHead(h chain.Header) {
 	l.head, l.id = h, h.ID()
 	close(l.moved)
 	l.moved = make(chan struct{})
+}
+
+// header reads the header of a stored block, or of block 0.
+func (l *ledger) header(height uint64) (chain.Header, error) {
+	if height == 0 {
+		return l.genesisHeader, nil
+	}
+	return l.store.Header(height)
 }
 
 // next returns the head and a channel that is closed when it changes.
@@ -115,11 +125,11 @@ func (l *ledger) append(c *stf.Closed, finish func(*chain.Header) error) (*chain
 
 func (l *ledger) commit(c *stf.Closed, changes []state.Change, finish func(*chain.Header) error) (chain.Header, error) {
 	start := time.Now()
-	root := l.versions.Commit(c.Height, changes, onAllCores)
+	root := l.versions.Commit(c.Height, changes, l.run)
 	l.meters.root.Since(start)
 	header := c.Header(&l.head, root)
 	if err := finish(&header); err != nil {
-		if back := l.versions.Rollback(c.Height-1, onAllCores); back != nil {
+		if back := l.versions.Rollback(c.Height-1, l.run); back != nil {
 			return header, fmt.Errorf("take back block %d: %w", c.Height, errors.Join(back, err))
 		}
 		return header, err

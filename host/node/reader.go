@@ -132,6 +132,7 @@ func (r *Reader) recover(ctx context.Context) (err error) {
 	if err := r.views.restore(SnapshotDir(r.cfg.DataDir), st.Height(), r.log); err != nil {
 		return err
 	}
+	r.views.past = newPast(r.views.ledger, program, r.cfg.History, r.log)
 	r.pruner = newPruner(&r.cfg, r.views, r.log)
 	r.snaps = newSnapshots(&r.cfg, r.views, nil, r.log)
 	r.snaps.needed = r.pruner.snapshotsNeeded
@@ -253,6 +254,9 @@ func (r *Reader) close() error {
 	}
 	if r.exec != nil {
 		errs = append(errs, r.exec.Machine.Close())
+	}
+	if r.views != nil && r.views.past != nil {
+		r.views.past.close()
 	}
 	if r.views != nil {
 		errs = append(errs, r.views.store.Close())

@@ -81,13 +81,21 @@ func (l *ledger) load(s *snapshot.Snapshot) error {
 	if err != nil {
 		return err
 	}
-	tree, header, err := snapshot.Restore(links, snapshot.Options{Run: onAllCores})
+	tree, header, err := snapshot.Restore(links, snapshot.Options{Run: l.run, Progress: l.resting()})
 	if err != nil {
 		return err
 	}
 	l.versions = state.RestoreVersions(tree, height, l.history)
 	l.setHead(*header)
 	return nil
+}
+
+// resting is the progress of work during which this ledger rests.
+func (l *ledger) resting() func(done, total uint64) {
+	if l.rest == nil {
+		return nil
+	}
+	return func(uint64, uint64) { l.rest() }
 }
 
 // storedID is the block of a height that the directory vouches for: one that is

@@ -25,6 +25,7 @@ const Version = "0.1.0"
 // blocks and of the state after them.
 type views struct {
 	*ledger
+	past    *past
 	program stf.Program
 	role    string
 	started time.Time
@@ -200,18 +201,32 @@ func (v *views) Transaction(id chain.Hash) (rpc.Located, error) {
 	return rpc.Located{Raw: b.Txs[at.Index], Receipt: r.Receipts[at.Index], Block: b.Header.ID(), Index: at.Index}, nil
 }
 
+// headerAt is the header of the block at ref.
+func (v *views) headerAt(at api.Ref) (chain.Header, error) {
+	id, err := v.Resolve(at)
+	if err != nil {
+		return chain.Header{}, err
+	}
+	h, err := v.Header(id.Number)
+	if err == nil && h.Hash() != id.Hash {
+		err = fmt.Errorf("%w: hash %s was taken back", rpc.ErrBlockNotFound, id.Hash)
+	}
+	return h, err
+}
+
 // retained is the state after one block, read key by key, so that a long query
 // never keeps the next block from being committed. Values are copies.
 type retained struct {
 	l      *ledger
 	height uint64
+	root   chain.Hash
 	gone   bool // the block left the history meanwhile: nothing that was read counts
 }
 
 func (r *retained) Get(key []byte) ([]byte, bool) {
 	r.l.mu.RLock()
 	defer r.l.mu.RUnlock()
-	view, ok := r.l.versions.At(r.height)
+	view, ok := r.l.viewAt(r.height, r.root)
 	if !ok {
 		r.gone = true
 		return nil, false
@@ -220,30 +235,39 @@ func (r *retained) Get(key []byte) ([]byte, bool) {
 	return bytes.Clone(value), ok
 }
 
-// stateAt calls read with the state after the block at ref.
-func (v *views) stateAt(at api.Ref, read func(view stf.View, ctx abi.Context) error) (chain.BlockID, error) {
-	id, err := v.Resolve(at)
-	if err != nil {
-		return id, err
+// viewAt is the state after a block if it is in memory and, in case another has
+// taken its place, has that root. The caller holds mu.
+func (l *ledger) viewAt(height uint64, root chain.Hash) (state.View, bool) {
+	if have, ok := l.versions.RootAt(height); !ok || have != root {
+		return nil, false
 	}
-	h, err := v.Header(id.Number)
-	if err != nil {
-		return id, err
+	return l.versions.At(height)
+}
+
+// stateAt calls read with the state after the block at ref, again if that went
+// away meanwhile.
+func (v *views) stateAt(ctx context.Context, at api.Ref, read func(view stf.View, ctx abi.Context) error) (chain.BlockID, error) {
+	for range pastTries {
+		h, err := v.headerAt(at)
+		if err != nil {
+			return chain.BlockID{}, err
+		}
+		l, err := v.past.at(ctx, &h, false)
+		if err != nil {
+			return h.ID(), err
+		}
+		view := &retained{l: l, height: h.Height, root: h.StateRoot}
+		if err := read(view, abi.Context{Height: h.Height, Time: h.Time}); !view.gone {
+			return h.ID(), err
+		}
 	}
-	view := &retained{l: v.ledger, height: id.Number}
-	if err := read(view, abi.Context{Height: h.Height, Time: h.Time}); err != nil && !view.gone {
-		return id, err
-	}
-	if view.gone {
-		return id, fmt.Errorf("%w: block %d", rpc.ErrStateUnavailable, id.Number)
-	}
-	return id, nil
+	return chain.BlockID{}, fmt.Errorf("%w: %s: it went out of memory while it was read, %d times", rpc.ErrStateUnavailable, at, pastTries)
 }
 
 // Query implements rpc.Backend for everything but pending.
-func (v *views) Query(_ context.Context, at api.Ref, query []byte) (json []byte, id chain.BlockID, err error) {
-	id, err = v.stateAt(at, func(view stf.View, ctx abi.Context) error {
-		json, err = v.query(view, ctx, query)
+func (v *views) Query(ctx context.Context, at api.Ref, query []byte) (json []byte, id chain.BlockID, err error) {
+	id, err = v.stateAt(ctx, at, func(view stf.View, block abi.Context) error {
+		json, err = v.query(view, block, query)
 		return err
 	})
 	return json, id, err
@@ -261,10 +285,10 @@ func (v *views) query(view stf.View, ctx abi.Context, query []byte) ([]byte, err
 }
 
 // Simulate implements rpc.Backend for everything but pending.
-func (v *views) Simulate(_ context.Context, raw []byte, at api.Ref) (receipt chain.Receipt, id chain.BlockID, err error) {
-	id, err = v.stateAt(at, func(view stf.View, ctx abi.Context) error {
-		ctx.Height, ctx.Time = ctx.Height+1, ctx.Time+v.genesis.IntervalMs
-		receipt, err = v.simulate(view, ctx, raw)
+func (v *views) Simulate(ctx context.Context, raw []byte, at api.Ref) (receipt chain.Receipt, id chain.BlockID, err error) {
+	id, err = v.stateAt(ctx, at, func(view stf.View, block abi.Context) error {
+		block.Height, block.Time = block.Height+1, block.Time+v.genesis.IntervalMs
+		receipt, err = v.simulate(view, block, raw)
 		return err
 	})
 	return receipt, id, err
@@ -282,24 +306,35 @@ func (v *views) simulate(view stf.View, ctx abi.Context, raw []byte) (chain.Rece
 }
 
 // Prove implements rpc.Backend.
-func (v *views) Prove(_ context.Context, at api.Ref, key []byte) (rpc.Proof, error) {
-	id, err := v.Resolve(at)
+func (v *views) Prove(ctx context.Context, at api.Ref, key []byte) (rpc.Proof, error) {
+	for range pastTries {
+		h, err := v.headerAt(at)
+		if err != nil {
+			return rpc.Proof{}, err
+		}
+		l, err := v.past.at(ctx, &h, true)
+		if err != nil {
+			return rpc.Proof{}, err
+		}
+		if p, ok, err := l.prove(&h, key); ok || err != nil {
+			return p, err
+		}
+	}
+	return rpc.Proof{}, fmt.Errorf("%w: %s: it went out of memory while it was read, %d times", rpc.ErrStateUnavailable, at, pastTries)
+}
+
+// prove is false if the state after a block is not in memory any more.
+func (l *ledger) prove(h *chain.Header, key []byte) (rpc.Proof, bool, error) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	view, ok := l.viewAt(h.Height, h.StateRoot)
+	if !ok {
+		return rpc.Proof{}, false, nil
+	}
+	p, err := l.versions.Prove(h.Height, key)
 	if err != nil {
-		return rpc.Proof{}, err
+		return rpc.Proof{}, false, err
 	}
-	h, err := v.Header(id.Number)
-	if err != nil {
-		return rpc.Proof{}, err
-	}
-	v.mu.RLock()
-	defer v.mu.RUnlock()
-	p, err := v.versions.Prove(id.Number, key)
-	if err != nil {
-		return rpc.Proof{}, fmt.Errorf("%w: block %d: %w", rpc.ErrStateUnavailable, id.Number, err)
-	}
-	value, present := []byte(nil), false
-	if view, ok := v.versions.At(id.Number); ok {
-		value, present = view.Get(key)
-	}
-	return rpc.Proof{Value: bytes.Clone(value), Present: present, Proof: p.Append(nil), Header: h}, nil
+	value, present := view.Get(key)
+	return rpc.Proof{Value: bytes.Clone(value), Present: present, Proof: p.Append(nil), Header: *h}, true, nil
 }

@@ -112,6 +112,7 @@ func (w *Writer) recover(ctx context.Context) (err error) {
 	if err := w.views.restore(SnapshotDir(w.cfg.DataDir), st.Height(), w.log); err != nil {
 		return err
 	}
+	w.views.past = newPast(w.views.ledger, program, w.cfg.History, w.log)
 	w.pruner = newPruner(&w.cfg, w.views, w.log)
 	w.snaps = newSnapshots(&w.cfg, w.views, w.key, w.log)
 	w.snaps.needed = w.pruner.snapshotsNeeded
@@ -415,6 +416,9 @@ func (w *Writer) close() error {
 	}
 	if w.exec != nil {
 		errs = append(errs, w.exec.Machine.Close())
+	}
+	if w.views != nil && w.views.past != nil {
+		w.views.past.close()
 	}
 	if w.views != nil && w.views.store != nil {
 		errs = append(errs, w.views.store.Close())

@@ -273,7 +273,7 @@ var sentinels = []struct {
 }{
 	{ErrBusy, api.CodeBusy}, {ErrBlockNotFound, api.CodeBlockNotFound}, {ErrTxNotFound, api.CodeTransactionNotFound},
 	{ErrStateUnavailable, api.CodeStateUnavailable}, {ErrTagUnavailable, api.CodeTagUnavailable}, {ErrReadOnly, api.CodeReadOnly},
-	{ErrStopping, api.CodeStopping}, {context.DeadlineExceeded, api.CodeTimeout}, {context.Canceled, api.CodeStopping},
+	{ErrOverloaded, api.CodeOverloaded}, {ErrStopping, api.CodeStopping}, {context.DeadlineExceeded, api.CodeTimeout}, {context.Canceled, api.CodeStopping},
 }
 
 // answerable turns an error into what the client is told. One that is nobody's

@@ -122,6 +122,19 @@ func (v *Versions) since(height uint64) *Overlay {
 	return o
 }
 
+// ChangedSince is how many keys the blocks after a retained one changed, each
+// counted once for every block that did: what proving that block costs.
+func (v *Versions) ChangedSince(height uint64) (keys int, err error) {
+	n, err := v.back(height)
+	if err != nil {
+		return 0, err
+	}
+	for _, u := range v.undos[len(v.undos)-n:] {
+		keys += len(u.entries)
+	}
+	return keys, nil
+}
+
 // At is the state after a retained block. It may be read until the next Commit
 // or Rollback.
 func (v *Versions) At(height uint64) (View, bool) {

@@ -103,7 +103,9 @@ func Settings() []Setting {
 		integer("rpc.max_subscription_lag", "blocks that a subscriber who was up to date may fall behind; 0: the default", 0, 1_000_000_000),
 		integer("rpc.rate_per_second", "calls per second and address, loopback exempt; 0: the default", 0, 1_000_000_000),
 
-		integer("history.blocks", "blocks back for which state can be read", 1, 10_000_000),
+		integer("history.blocks", "blocks back for which the state is in memory", 1, 10_000_000),
+		integer("history.states", "older states kept in memory for queries, each about as large as the newest; 0: queries of older blocks are refused", 0, 64),
+		integer("history.max_replay_blocks", "stored blocks that are executed again at most to answer for an older block", 1, 1_000_000_000),
 
 		integer("snapshot.interval_blocks", "blocks from one snapshot to the next; 0: none are taken", 0, 1_000_000_000),
 		integer("snapshot.keep", "snapshots that are kept", 1, 1000),

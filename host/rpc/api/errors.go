@@ -67,7 +67,7 @@ var Codes = []CodeSpec{
 	{CodeBusy, "Busy", 200, "the intake queue is full; the transaction was not taken, send it again later"},
 	{CodeBlockNotFound, "BlockNotFound", 200, "no such block here: not sealed yet, or of another chain"},
 	{CodeTransactionNotFound, "TransactionNotFound", 200, "no such transaction in any block kept here"},
-	{CodeStateUnavailable, "StateUnavailable", 200, "the block is known and the state after it is not kept here; ask for a newer height or an archive node"},
+	{CodeStateUnavailable, "StateUnavailable", 200, "the block is known and the state after it is neither in memory nor within reach of a snapshot; `detail` says what is missing, ask for a newer height or another node"},
 	{CodeTagUnavailable, "TagUnavailable", 200, "this node does not serve that tag; `pending` is the write node's"},
 	{CodeReadOnly, "ReadOnly", 200, "this node takes no transactions; send them to the write node"},
 	{CodeStopping, "Stopping", 200, "the node is shutting down; nothing was done"},
