@@ -34,6 +34,7 @@ var suites = []suite{
 	{"http", (*bench).http},
 	{"latency", (*bench).latency},
 	{"stalled", (*bench).stalled},
+	{"subscribers", (*bench).subscribers},
 }
 
 func suiteNames() string {

@@ -17,12 +17,14 @@ import (
 	"time"
 )
 
-// The write node in a process of its own: this program again, told by its
-// environment. The parent writes one command per line, the child answers each with
+// A node in a process of its own: this program again, told by its environment. The parent writes one command per line, the child answers each with
 // one line of JSON; when its input ends it stops.
 const (
 	childEnv      = "KAIZEN_BENCH_NODE"       // the data directory
 	childCacheEnv = "KAIZEN_BENCH_NODE_CACHE" // of compiled modules
+	// childFollowEnv is the sync address of a write node: the child is a read node
+	// of that one.
+	childFollowEnv = "KAIZEN_BENCH_NODE_FOLLOW"
 
 	commandStats   = "stats"
 	commandProfile = "profile" // then the file's name; a second one ends it
@@ -52,21 +54,20 @@ type stats struct {
 func childMain(dir string) int {
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
 	if err := childRun(dir, os.Stdin, os.Stdout, log); err != nil {
-		fmt.Fprintln(os.Stderr, "bench: write node:", err)
+		fmt.Fprintln(os.Stderr, "bench: node in its own process:", err)
 		return 1
 	}
 	return 0
 }
 
 func childRun(dir string, in io.Reader, out io.Writer, log *slog.Logger) (err error) {
-	w, err := startWriter(dir, os.Getenv(childCacheEnv), log)
+	n, err := startNode(dir, log)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, w.stop()) }()
+	defer func() { err = errors.Join(err, n.stop()) }()
 	answers := json.NewEncoder(out)
-	rpc, sync := w.Addrs()
-	if err := answers.Encode(hello{RPC: rpc, Sync: sync, Started: w.started, Blocks: w.Head().Height}); err != nil {
+	if err := answers.Encode(n.hello()); err != nil {
 		return err
 	}
 	profile := &profiler{}
@@ -77,7 +78,7 @@ func childRun(dir string, in io.Reader, out io.Writer, log *slog.Logger) (err er
 		switch command {
 		case commandStats:
 			s = ownStats()
-			s.Seals = w.seals.take()
+			s.Seals = n.sealed()
 		case commandProfile:
 			if err := profile.toggle(argument); err != nil {
 				s.Error = err.Error()
@@ -90,6 +91,21 @@ func childRun(dir string, in io.Reader, out io.Writer, log *slog.Logger) (err er
 		}
 	}
 	return nil
+}
+
+// running is a node of either kind.
+type running interface {
+	hello() hello
+	sealed() []seal // since the last time
+	stop() error
+}
+
+func startNode(dir string, log *slog.Logger) (running, error) {
+	cache, follow := os.Getenv(childCacheEnv), os.Getenv(childFollowEnv)
+	if follow == "" {
+		return startWriter(dir, cache, log)
+	}
+	return startReader(dir, cache, follow, log)
 }
 
 // ownStats measures this process.
@@ -151,20 +167,21 @@ func (b *bench) theChild() (*child, error) {
 		return nil, err
 	}
 	b.say("start a write node in its own process")
-	if b.child, err = startChild(b.ctx, dir, b.cacheDir()); err != nil {
+	if b.child, err = startChild(b.ctx, dir, b.cacheDir(), ""); err != nil {
 		return nil, err
 	}
 	b.say("it executed %d blocks in %s", b.child.Blocks, b.child.Started.Round(time.Millisecond))
 	return b.child, nil
 }
 
-func startChild(ctx context.Context, dir, cache string) (*child, error) {
+// startChild starts a write node, or a read node of follow.
+func startChild(ctx context.Context, dir, cache, follow string) (*child, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
 	c := &child{cmd: exec.CommandContext(ctx, self)}
-	c.cmd.Env = append(os.Environ(), childEnv+"="+dir, childCacheEnv+"="+cache)
+	c.cmd.Env = append(os.Environ(), childEnv+"="+dir, childCacheEnv+"="+cache, childFollowEnv+"="+follow)
 	c.cmd.Stderr = os.Stderr
 	if c.in, err = c.cmd.StdinPipe(); err != nil {
 		return nil, err
@@ -178,20 +195,20 @@ func startChild(ctx context.Context, dir, cache string) (*child, error) {
 	}
 	c.out = json.NewDecoder(out)
 	if err := c.out.Decode(&c.hello); err != nil {
-		return nil, errors.Join(fmt.Errorf("start the write node: %w", err), c.stop())
+		return nil, errors.Join(fmt.Errorf("start a node in its own process: %w", err), c.stop())
 	}
 	return c, nil
 }
 
 func (c *child) command(line string) (s stats, err error) {
 	if _, err := fmt.Fprintln(c.in, line); err != nil {
-		return s, fmt.Errorf("write node: %w", err)
+		return s, fmt.Errorf("node in its own process: %w", err)
 	}
 	if err := c.out.Decode(&s); err != nil {
-		return s, fmt.Errorf("write node: %w", err)
+		return s, fmt.Errorf("node in its own process: %w", err)
 	}
 	if s.Error != "" {
-		return s, fmt.Errorf("write node: %s", s.Error)
+		return s, fmt.Errorf("node in its own process: %s", s.Error)
 	}
 	return s, nil
 }

@@ -102,7 +102,7 @@ func (f *feeding) round(raws [][]byte) (float64, error) {
 	f.cpu = append(f.cpu, microseconds(after.CPU-before.CPU)/n)
 	f.recover = append(f.recover, f.recover1)
 	start := time.Now()
-	if err := f.w.sealed(f.ctx, highest); err != nil {
+	if err := f.w.waitSealed(f.ctx, highest); err != nil {
 		return 0, err
 	}
 	f.worst = max(f.worst, time.Since(start))

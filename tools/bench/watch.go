@@ -10,6 +10,9 @@ import (
 
 // seal is one change of block as the executor's machine saw it.
 type seal struct {
+	Height    uint64 `json:"height"`    // of the block that was closed
+	Published int64  `json:"published"` // Unix ns; 0: not yet
+
 	At    int64 `json:"at"`    // when the next block was open, Unix ns
 	Pause int64 `json:"pause"` // from the call of end_block to the return of begin_block, ns
 	Gap   int64 `json:"gap"`   // from the last execute before to the first admit after, ns; 0 if a block was empty
@@ -29,6 +32,17 @@ func (w *sealWatch) add(s seal) {
 	defer w.mu.Unlock()
 	if len(w.seals) < maxSeals {
 		w.seals = append(w.seals, s)
+	}
+}
+
+// published completes the seal of block height.
+func (w *sealWatch) published(height uint64, at time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for i := range w.seals {
+		if w.seals[i].Height == height {
+			w.seals[i].Published = at.UnixNano()
+		}
 	}
 }
 
@@ -87,7 +101,7 @@ func (m *watchedMachine) BeginBlock(st stf.State, ctx abi.Context, oracle []byte
 	out, err := m.Machine.BeginBlock(st, ctx, oracle)
 	if !m.ending.IsZero() {
 		now := time.Now()
-		m.seals.add(seal{At: now.UnixNano(), Pause: int64(now.Sub(m.ending))})
+		m.seals.add(seal{Height: ctx.Height - 1, At: now.UnixNano(), Pause: int64(now.Sub(m.ending))})
 	}
 	return out, err
 }

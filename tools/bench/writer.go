@@ -49,8 +49,23 @@ func startWriter(dir, cache string, log *slog.Logger) (w *writer, err error) {
 	w.started = time.Since(start)
 	w.done = make(chan error, 1)
 	go func() { w.done <- w.Run(ctx) }()
+	go w.watchPublished(ctx)
 	return w, nil
 }
+
+// watchPublished notes when each block was published.
+func (w *writer) watchPublished(ctx context.Context) {
+	for height := w.Head().Height + 1; w.WaitFor(ctx, height) == nil; height++ {
+		w.seals.published(height, time.Now())
+	}
+}
+
+func (w *writer) hello() hello {
+	rpc, sync := w.Addrs()
+	return hello{RPC: rpc, Sync: sync, Started: w.started, Blocks: w.Head().Height}
+}
+
+func (w *writer) sealed() []seal { return w.seals.take() }
 
 func (w *writer) startOracle(ctx context.Context) (url string, err error) {
 	walk, err := oracle.NewWalk(1, uint64(time.Now().UnixMilli()), oracle.DefaultWalk())
@@ -86,8 +101,8 @@ func (w *writer) release() error {
 // sealPatience bounds the wait for the block with the last answer.
 const sealPatience = 30 * time.Second
 
-// sealed waits until block height is published.
-func (w *writer) sealed(ctx context.Context, height uint64) error {
+// waitSealed waits until block height is published.
+func (w *writer) waitSealed(ctx context.Context, height uint64) error {
 	poll := time.NewTicker(time.Millisecond)
 	defer poll.Stop()
 	until := time.Now().Add(sealPatience)

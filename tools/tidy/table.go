@@ -118,7 +118,7 @@ var table = map[string]row{
 
 	// The tools.
 	"tools/tidy": {kind: tool},
-	"tools/*":    {kind: tool, ours: "host/... stf-modules/... snapshot snapshot/fetch", libs: "github.com/schollz/progressbar github.com/tetratelabs/wazero"},
+	"tools/*":    {kind: tool, ours: "host/... stf-modules/... snapshot snapshot/fetch", libs: "github.com/coder/websocket github.com/schollz/progressbar github.com/tetratelabs/wazero"},
 }
 
 const (
