@@ -70,11 +70,13 @@ func (Script) Close() error { return nil }
 
 type scriptInspector struct{}
 
-func (scriptInspector) Inspect(tx *stf.Tx) error {
-	tx.Leaf = chain.LeafHash(tx.Raw)
-	tx.ID = sha256.Sum256(tx.Raw)
-	if string(tx.Raw) == "bad" {
-		tx.Refusal = &stf.Refusal{Code: 3, Name: "Malformed"}
+func (scriptInspector) Inspect(txs ...*stf.Tx) error {
+	for _, tx := range txs {
+		tx.Leaf = chain.LeafHash(tx.Raw)
+		tx.ID = sha256.Sum256(tx.Raw)
+		if string(tx.Raw) == "bad" {
+			tx.Refusal = &stf.Refusal{Code: 3, Name: "Malformed"}
+		}
 	}
 	return nil
 }

@@ -178,12 +178,16 @@ func (m *machine) Close() error { return nil }
 // inspector implements [stf.Inspector].
 type inspector struct {
 	*caller
-	schema *stf.Schema
+	schema   *stf.Schema
+	recovery stf.Recovery
 }
 
-func (i *inspector) Inspect(tx *stf.Tx) error {
-	out := i.call(abi.ExportInspect, abi.PhaseNone, nil, nil, tx, func(g *sdk.Guest) abi.Code { return g.Inspect(tx.Raw) })
-	i.session.Inspected(tx, out, i.schema)
+func (i *inspector) Inspect(txs ...*stf.Tx) error {
+	for _, tx := range txs {
+		out := i.call(abi.ExportInspect, abi.PhaseNone, nil, nil, tx, func(g *sdk.Guest) abi.Code { return g.Inspect(tx.Raw) })
+		i.session.Inspected(tx, out, i.schema)
+	}
+	i.recovery.Run(i.session.Crypto, txs)
 	return nil
 }
 

@@ -50,18 +50,52 @@ func newInspectors(program stf.Program, n, queue int) (*inspectors, error) {
 func (p *inspectors) run(in stf.Inspector) {
 	defer p.wg.Done()
 	defer in.Close()
+	var w worker
 	for c := range p.jobs {
-		c.done <- inspectChunk(in, c.txs)
+		w.take(c)
+		w.fill(p.jobs)
+		w.inspect(in)
 	}
 }
 
-func inspectChunk(in stf.Inspector, txs []stf.Tx) error {
-	for i := range txs {
-		if err := in.Inspect(&txs[i]); err != nil {
-			return err
+// worker is what one goroutine inspects together: signatures are recovered many at
+// a time, so chunks that wait and are small share one call.
+type worker struct {
+	chunks []*chunk
+	txs    []*stf.Tx
+}
+
+func (w *worker) take(c *chunk) {
+	w.chunks = append(w.chunks, c)
+	for i := range c.txs {
+		w.txs = append(w.txs, &c.txs[i])
+	}
+}
+
+// fill takes more of what already waits, until that is as much as a full chunk. It
+// never waits itself: a lone transaction is inspected at once.
+func (w *worker) fill(jobs <-chan *chunk) {
+	for len(w.txs) < chunkTxs {
+		select {
+		case c, open := <-jobs:
+			if !open {
+				return
+			}
+			w.take(c)
+		default:
+			return
 		}
 	}
-	return nil
+}
+
+func (w *worker) inspect(in stf.Inspector) {
+	err := in.Inspect(w.txs...)
+	for _, c := range w.chunks {
+		c.done <- err
+	}
+	clear(w.chunks)
+	clear(w.txs)
+	w.chunks, w.txs = w.chunks[:0], w.txs[:0]
 }
 
 // close waits until every chunk that was given has been inspected.

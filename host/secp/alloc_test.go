@@ -2,7 +2,11 @@
 
 package secp
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/kaizenchain/kaizen/host/stf"
+)
 
 // TestAllocations bounds what a signature costs on the heap: the point that
 // libsecp256k1 writes, and nothing for a hash. Under the race detector a pool
@@ -14,5 +18,12 @@ func TestAllocations(t *testing.T) {
 	}
 	if n := testing.AllocsPerRun(100, func() { Recover(&digest, &sig) }); n > 1 {
 		t.Errorf("%v allocations for a recovery", n)
+	}
+	m, all := newMaker(t, 1), make([]*stf.Signer, 20)
+	for i := range all {
+		all[i] = m.signer(t, i%kinds)
+	}
+	if n := testing.AllocsPerRun(100, func() { RecoverAll(all) }); n > 0 && wide {
+		t.Errorf("%v allocations for %d recoveries at once", n, len(all))
 	}
 }

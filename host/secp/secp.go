@@ -1,9 +1,13 @@
 // Package secp is the arithmetic of Ethereum signatures: Keccak-256, recovery of
-// a signer, signing. It implements [stf.Crypto] and is the only importer of
+// signers, signing. It implements [stf.Crypto] and is the only importer of
 // go-ethereum's crypto package, which is libsecp256k1 where a C compiler was at
 // hand and decred's pure Go implementation elsewhere; both give the same bytes.
 //
 //	signer, ok := secp.Recover(&digest, &sig)
+//	secp.RecoverAll(signers)                   the same, of many
+//
+// Many signatures at once are recovered side by side (host/secp/internal/lanes) on
+// processors that can. RECOVERY.md there says why the results are the same.
 //
 // All functions are pure and may be called from any goroutine.
 package secp
@@ -64,14 +68,28 @@ var halfOrder = [32]byte{
 	0x5d, 0x57, 0x6e, 0x73, 0x57, 0xa4, 0x50, 0x1d, 0xdf, 0xe9, 0x2f, 0x46, 0x68, 0x1b, 0x20, 0xa0,
 }
 
-// Recover returns the address whose key signed digest; false if sig is not
-// r ‖ s ‖ v with v in {0, 1, 27, 28}, low s, and a point on the curve.
-func Recover(digest *[32]byte, sig *[65]byte) (chain.Address, bool) {
-	v := sig[64]
+// parity is whether v says that the point whose abscissa is r has an odd ordinate;
+// false if v is not in {0, 1, 27, 28} or s is high.
+func parity(sig *[65]byte) (v byte, ok bool) {
+	v = sig[64]
 	if v >= 27 {
 		v -= 27
 	}
-	if v > 1 || string(sig[32:64]) > string(halfOrder[:]) {
+	return v, v <= 1 && string(sig[32:64]) <= string(halfOrder[:])
+}
+
+// Recover returns the address whose key signed digest; false if sig is not
+// r ‖ s ‖ v with v in {0, 1, 27, 28}, low s, and a point on the curve. For many
+// signatures use [RecoverAll].
+func Recover(digest *[32]byte, sig *[65]byte) (chain.Address, bool) {
+	return RecoverReference(digest, sig)
+}
+
+// RecoverReference is Recover by go-ethereum's crypto package alone: what every
+// other way to recover is compared with, and what the benchmark takes for the limit.
+func RecoverReference(digest *[32]byte, sig *[65]byte) (chain.Address, bool) {
+	v, ok := parity(sig)
+	if !ok {
 		return chain.Address{}, false
 	}
 	s := scratches.Get().(*scratch)

@@ -24,6 +24,11 @@ func (c *counting) Recover(d *[32]byte, s *[65]byte) (chain.Address, bool) {
 	c.recovers++
 	return c.Crypto.Recover(d, s)
 }
+func (c *counting) RecoverAll(all []*stf.Signer) {
+	for _, s := range all {
+		s.Address, s.OK = c.Recover(&s.Digest, &s.Sig)
+	}
+}
 
 // calls makes every host call with harmless arguments and reports which trap.
 func calls(s *stf.Session) map[string]*stf.Trap {
@@ -185,6 +190,7 @@ func TestInspectionIsACache(t *testing.T) {
 	s.Keccak256([]byte("message"))
 	s.Output(abi.AppendInspection(nil, &abi.Inspection{ID: digest, Signatures: []abi.Signature{{Digest: digest, Sig: sig}}}))
 	s.Inspected(tx, s.Finish(0, ""), nil)
+	new(stf.Recovery).Run(crypto, []*stf.Tx{tx})
 	if crypto.keccaks != 1 || crypto.recovers != 1 || tx.ID != digest || tx.Leaf != chain.LeafHash(tx.Raw) {
 		t.Fatalf("%d hashes, %d recoveries, id %s", crypto.keccaks, crypto.recovers, tx.ID)
 	}

@@ -82,9 +82,10 @@ type Machine interface {
 // Inspector runs a module's pure export and recovers signers: the work that
 // needs no state, done ahead of execution on all cores.
 type Inspector interface {
-	// Inspect fills tx from tx.Raw. A transaction that the module calls
-	// malformed gets tx.Refusal.
-	Inspect(tx *Tx) error
+	// Inspect fills each transaction from its Raw; many at once cost less than
+	// one by one. A transaction that the module calls malformed gets its Refusal.
+	// After an error nothing may be read of any of them.
+	Inspect(txs ...*Tx) error
 	Close() error
 }
 
@@ -94,6 +95,9 @@ type Crypto interface {
 	// Recover returns the address that signed digest; false if sig is not a
 	// valid, low-s signature with v in {0, 1, 27, 28}.
 	Recover(digest *[32]byte, sig *[65]byte) (chain.Address, bool)
+	// RecoverAll sets Address and OK of each signer to what Recover says of its
+	// Digest and Sig.
+	RecoverAll(signers []*Signer)
 }
 
 // Tx is a transaction on its way: the bytes, and what is known about them

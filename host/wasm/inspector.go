@@ -15,11 +15,12 @@ const inspectionsPerImage = 1024
 // inspector runs the pure export on its own copy of the module. It implements
 // [stf.Inspector].
 type inspector struct {
-	p      *Program
-	copy   copyOf
-	runs   int
-	closed bool
-	call   call
+	p        *Program
+	copy     copyOf
+	recovery stf.Recovery
+	runs     int
+	closed   bool
+	call     call
 }
 
 // NewInspector makes an inspector. It must be closed.
@@ -35,10 +36,21 @@ func (p *Program) NewInspector() (stf.Inspector, error) {
 }
 
 // Inspect implements [stf.Inspector].
-func (i *inspector) Inspect(tx *stf.Tx) error {
+func (i *inspector) Inspect(txs ...*stf.Tx) error {
 	if i.closed {
 		return ErrClosed
 	}
+	for _, tx := range txs {
+		if err := i.inspect(tx); err != nil {
+			return err
+		}
+	}
+	i.recovery.Run(i.p.opts.Crypto, txs)
+	return nil
+}
+
+// inspect fills everything but the signers.
+func (i *inspector) inspect(tx *stf.Tx) error {
 	if i.runs++; i.runs%inspectionsPerImage == 0 || i.copy.in.grown() {
 		if err := i.copy.restore(); err != nil {
 			return err

@@ -204,7 +204,8 @@ func TestKindOf(t *testing.T) {
 		frames []string
 		want   string
 	}{
-		{[]string{"runtime.cgocall", "github.com/ethereum/go-ethereum/crypto/secp256k1.RecoverPubkey", "github.com/kaizenchain/kaizen/host/secp.Recover"}, "signature recovery"},
+		{[]string{"runtime.cgocall", "github.com/ethereum/go-ethereum/crypto/secp256k1.RecoverPubkey", "github.com/kaizenchain/kaizen/host/secp.RecoverReference"}, "signature recovery"},
+		{[]string{"github.com/kaizenchain/kaizen/host/secp/internal/lanes.addAVX512", "github.com/kaizenchain/kaizen/host/secp/internal/lanes.(*multiplier).run"}, "signature recovery"},
 		{[]string{"runtime._ExternalCode", "runtime._System"}, "WASM"},
 		{[]string{"runtime.memclr", "runtime.mallocgc", "github.com/kaizenchain/kaizen/host/state.(*Tree).Commit"}, "allocation"},
 		{[]string{"runtime.memmove", "github.com/kaizenchain/kaizen/host/state/proof.HashNode"}, "state"},

@@ -30,7 +30,7 @@ var kinds = []struct {
 	kind     string
 	prefixes []string
 }{
-	{"signature recovery", []string{"github.com/ethereum/go-ethereum/crypto/secp256k1."}},
+	{"signature recovery", []string{"github.com/ethereum/go-ethereum/crypto/secp256k1.", "github.com/kaizenchain/kaizen/host/secp/internal/lanes."}},
 	{"Keccak-256", []string{"github.com/ethereum/go-ethereum/crypto/keccak.", "golang.org/x/crypto/sha3.", "github.com/ethereum/go-ethereum/crypto.Keccak256"}},
 	{"SHA-256", []string{"crypto/sha256.", "crypto/internal/fips140/sha256."}},
 	{"WASM", []string{"runtime._ExternalCode", "github.com/tetratelabs/wazero/"}},

@@ -86,7 +86,7 @@ func (b *bench) lead() time.Duration { return 2*time.Second + 8*b.slice() }
 
 // open measures RfqSubmit. Its limit is two recoveries.
 func (m *trading) open() error {
-	const name, two = "RfqSubmit executed, journaled and sealed, fed in process", "raw recoveries, all cores, two for each"
+	const name, two = "RfqSubmit executed, journaled and sealed, fed in process", recoveryLimit + ", two for each"
 	rate, err := m.limit()
 	if err != nil {
 		return err

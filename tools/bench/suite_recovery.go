@@ -9,11 +9,14 @@ import (
 	"time"
 
 	"github.com/kaizenchain/kaizen/host/secp"
+	"github.com/kaizenchain/kaizen/host/stf"
+	"github.com/kaizenchain/kaizen/stf-modules/abi"
 )
 
 const (
-	recoveryLimit = "raw recoveries, all cores"
+	recoveryLimit = "go-ethereum's libsecp256k1, all cores"
 	sampleCount   = 1024 // different signatures for raw recovery
+	sampleChunk   = 16   // of them in one call, where many go at once: as a node does
 )
 
 // signatures are transactions to recover, made once.
@@ -25,7 +28,8 @@ func (b *bench) signatures() []signed {
 	return b.samples
 }
 
-// recoveries is how many signers a second goroutines recover, each on a core.
+// recoveries is how many signers a second goroutines recover with go-ethereum's
+// package, each on a core.
 func (b *bench) recoveries(goroutines int) (float64, error) {
 	samples := b.signatures()
 	var done, wrong atomic.Int64
@@ -35,7 +39,7 @@ func (b *bench) recoveries(goroutines int) (float64, error) {
 		return func() {
 			s := &samples[i%len(samples)]
 			i++
-			if a, ok := secp.Recover(&s.digest, &s.sig); !ok || a != s.from {
+			if a, ok := secp.RecoverReference(&s.digest, &s.sig); !ok || a != s.from {
 				wrong.Add(1)
 			}
 		}
@@ -46,6 +50,36 @@ func (b *bench) recoveries(goroutines int) (float64, error) {
 	after, _ := usage()
 	b.recover1 = microseconds(after-before) / float64(done.Load())
 	return perSecond(int(done.Load()), elapsed), nil
+}
+
+// recoveriesAtOnce is how many signers a second all cores recover as a node does,
+// many with one call.
+func (b *bench) recoveriesAtOnce() (float64, error) {
+	samples, cores := b.signatures(), runtime.GOMAXPROCS(0)
+	var done, wrong atomic.Int64
+	elapsed := during(b.slice()/2, cores, func(g int) func() {
+		i := g * len(samples) / cores
+		var signers [sampleChunk]stf.Signer
+		var all [sampleChunk]*stf.Signer
+		return func() {
+			for k := range signers {
+				s := &samples[(i+k)%len(samples)]
+				signers[k] = stf.Signer{Signature: abi.Signature{Digest: s.digest, Sig: s.sig}}
+				all[k] = &signers[k]
+			}
+			secp.RecoverAll(all[:])
+			for k := range signers {
+				if s := &samples[(i+k)%len(samples)]; !signers[k].OK || signers[k].Address != s.from {
+					wrong.Add(1)
+				}
+			}
+			i += sampleChunk
+		}
+	}, &done)
+	if n := wrong.Load(); n > 0 {
+		return 0, fmt.Errorf("%d signatures recovered at once to another signer", n)
+	}
+	return perSecond(sampleChunk*int(done.Load()), elapsed), nil
 }
 
 // byTime is a rate by processor time: what all cores would do if they did nothing
@@ -84,7 +118,7 @@ func during(d time.Duration, goroutines int, start func(g int) func(), done *ato
 	return time.Since(begin)
 }
 
-// recovery is the physical limit itself, and how far cores add up.
+// recovery is the limit itself, how far cores add up, and what the node does instead.
 func (b *bench) recovery() error {
 	cores := runtime.GOMAXPROCS(0)
 	rounds, err := b.repeat(func() (float64, error) {
@@ -95,7 +129,13 @@ func (b *bench) recovery() error {
 		return err
 	}
 	b.add(rated("recovery", "signers recovered, all cores", "1/s", fmt.Sprintf("one core × %d", cores), "1/s", rounds).
-		noted("secp.Recover: libsecp256k1 and one Keccak-256; the limit of everything below"))
+		noted("secp.RecoverReference: libsecp256k1 and one Keccak-256; the limit of everything below"))
+	rounds, err = b.repeat(b.recoveriesAtOnce, b.limit)
+	if err != nil {
+		return err
+	}
+	b.add(rated("recovery", fmt.Sprintf("signers recovered by Kaizen's lanes, %d at once, all cores", sampleChunk), "1/s", recoveryLimit, "1/s", rounds).
+		noted("secp.RecoverAll, which the nodes use; without AVX-512 IFMA it is the limit"))
 	return nil
 }
 

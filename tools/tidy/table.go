@@ -61,12 +61,14 @@ var table = map[string]row{
 	// The cores.
 	"host/state": {kind: pure, ours: "host/chain host/invariant host/state/proof host/state/internal/lanes",
 		std: "sync/atomic hash/maphash"}, // maphash: the order of an index in memory, which no result shows
-	"host/state/proof":          {kind: pure},                           // the standard library alone: for anybody, without the node
-	"host/state/internal/lanes": {kind: pure, libs: "golang.org/x/sys"}, // x/sys/cpu: which of two ways to the same hash this processor has
-	"host/stf":                  {kind: pure, ours: "host/state host/chain host/invariant stf-modules/abi"},
-	"host/witness":              {kind: pure, ours: "host/stf host/state host/state/proof host/chain host/invariant stf-modules/abi"},
-	"host/sequencer":            {kind: pure, ours: "host/stf host/state host/chain host/invariant stf-modules/abi"},
-	"host/follow":               {kind: pure, ours: "host/stf host/chain host/invariant stf-modules/abi"},
+	"host/state/proof":             {kind: pure},                                        // the standard library alone: for anybody, without the node
+	"host/state/internal/lanes":    {kind: pure, libs: "golang.org/x/sys"},              // x/sys/cpu: which of two ways to the same hash this processor has
+	"host/secp/internal/lanes":     {kind: pure, libs: "golang.org/x/sys", std: "sync"}, // sync: a table is made once
+	"host/secp/internal/lanes/gen": {kind: pure, std: "math/big"},                       // bounds of more than 64 bits
+	"host/stf":                     {kind: pure, ours: "host/state host/chain host/invariant stf-modules/abi"},
+	"host/witness":                 {kind: pure, ours: "host/stf host/state host/state/proof host/chain host/invariant stf-modules/abi"},
+	"host/sequencer":               {kind: pure, ours: "host/stf host/state host/chain host/invariant stf-modules/abi"},
+	"host/follow":                  {kind: pure, ours: "host/stf host/chain host/invariant stf-modules/abi"},
 	"host/quote": {kind: pure, ours: "host/chain host/invariant stf-modules/abi stf-modules/rfq/tx",
 		std: "math/big"}, // a price needs products of more than 128 bits
 	"host/settle":    {kind: pure, ours: "host/chain host/invariant stf-modules/abi"},
@@ -86,7 +88,7 @@ var table = map[string]row{
 	"host/rpc/market":     {kind: adapter, ours: "host/rpc host/rpc/api stf-modules/rfq " + rpcOurs},          // the market's answers; rpc itself knows no module
 	"host/rpc/metrics":    {kind: adapter, ours: "host/rpc/api", libs: "github.com/prometheus/client_golang"}, // what a process shows of itself
 	"host/rpc/client":     {kind: adapter, ours: "host/rpc/api host/rpc/internal/* " + rpcOurs, libs: "github.com/coder/websocket"},
-	"host/secp":           {kind: adapter, ours: "host/chain host/stf", libs: "github.com/ethereum/go-ethereum/crypto"},
+	"host/secp":           {kind: adapter, ours: "host/chain host/stf host/secp/internal/lanes", libs: "github.com/ethereum/go-ethereum/crypto"},
 	"host/keys":           {kind: adapter, ours: "host/secp host/chain", libs: "github.com/ethereum/go-ethereum/accounts/keystore golang.org/x/crypto"},
 	"snapshot":            {kind: adapter, ours: "host/chain host/state host/store/vfs host/invariant stf-modules/abi", libs: "github.com/klauspost/compress"}, // vfs: the same faults are injected into both
 

@@ -47,6 +47,13 @@ func (Fake) Recover(digest *[32]byte, sig *[65]byte) (a chain.Address, ok bool) 
 	return a, sig[64] == 27 && string(sig[20:52]) == string(digest[:])
 }
 
+// RecoverAll implements [stf.Crypto].
+func (f Fake) RecoverAll(signers []*stf.Signer) {
+	for _, s := range signers {
+		s.Address, s.OK = f.Recover(&s.Digest, &s.Sig)
+	}
+}
+
 // Address implements [Scheme].
 func (Fake) Address(n int) (a tx.Address) {
 	sum := sha256.Sum256(binary.BigEndian.AppendUint64([]byte("fake key"), uint64(n)))
