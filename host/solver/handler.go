@@ -88,7 +88,8 @@ func (s *Server) guard(method string, answer func(http.ResponseWriter, *http.Req
 		}
 		if err != nil {
 			e := explain(err)
-			if e.Name == InternalError {
+			// A caller who has gone away, or a solver that stops, is nobody's fault.
+			if e.Name == InternalError && r.Context().Err() == nil {
 				s.opts.Log.Error("request failed", "path", r.URL.Path, "error", err)
 			}
 			status, v = e.Status, map[string]*Error{"error": e}
