@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/kaizenchain/kaizen/host/chain"
+	"github.com/kaizenchain/kaizen/snapshot"
 )
 
 // Config is everything an operator can set. The first three sections are given
@@ -90,10 +91,15 @@ type HistoryConfig struct {
 	MaxReplayBlocks uint64 `mapstructure:"max_replay_blocks"` // executed at most to make one again
 }
 
+// MaxFullEvery bounds snapshot.full_every.
+const MaxFullEvery = snapshot.MaxLinks
+
 // SnapshotConfig is `[snapshot]`.
 type SnapshotConfig struct {
 	IntervalBlocks uint64 `mapstructure:"interval_blocks"` // blocks from one to the next; 0: none are taken
-	Keep           int    `mapstructure:"keep"`            // how many are kept, at least 1
+	Keep           int    `mapstructure:"keep"`            // how many are kept, at least 1, beside what those stand on
+	FullEvery      int    `mapstructure:"full_every"`      // of so many one holds the whole state, the others what changed; 1: all hold it
+	Sign           bool   `mapstructure:"sign"`            // whether a write node signs them
 }
 
 // PruneConfig is `[prune]`.
@@ -119,7 +125,7 @@ func Defaults() Config {
 		Sync:     SyncConfig{Listen: "127.0.0.1:9000", PollMs: 1000, MaxPeers: 64},
 		RPC:      RPCConfig{Listen: "127.0.0.1:8545"},
 		History:  HistoryConfig{Blocks: 1024, States: 2, MaxReplayBlocks: 100_000},
-		Snapshot: SnapshotConfig{IntervalBlocks: 10_000, Keep: 2},
+		Snapshot: SnapshotConfig{IntervalBlocks: 10_000, Keep: 2, FullEvery: 1, Sign: true},
 		Prune:    PruneConfig{Mode: PruneArchive, KeepBlocks: DefaultKeepBlocks},
 		Log:      LogConfig{Level: "info", Format: "text"},
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/kaizenchain/kaizen/host/state"
 	"github.com/kaizenchain/kaizen/host/stf"
 	"github.com/kaizenchain/kaizen/host/store"
+	"github.com/kaizenchain/kaizen/snapshot"
 )
 
 // ledger is the sealed chain: the blocks on disk and the state after the newest
@@ -30,7 +31,8 @@ type ledger struct {
 	genesisResults *chain.Results
 	history        int // blocks back that the state can go
 	run            state.Runner
-	rest           func() // called now and then in long work; nil: it does not rest
+	rest           func()             // called now and then in long work; nil: it does not rest
+	from           *snapshot.Manifest // the snapshot that the state began with; nil: genesis
 
 	mu       sync.RWMutex
 	versions *state.Versions

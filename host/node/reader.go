@@ -136,7 +136,7 @@ func (r *Reader) recover(ctx context.Context) (err error) {
 	r.pruner = newPruner(&r.cfg, r.views, r.log)
 	r.snaps = newSnapshots(&r.cfg, r.views, nil, r.log)
 	r.snaps.needed = r.pruner.snapshotsNeeded
-	if err := r.views.replay(ctx, r.exec, r.inspect, logProgress(r.log, "replay")); err != nil {
+	if err := r.views.replay(ctx, r.exec, r.inspect, r.snaps.during(logProgress(r.log, "replay"))); err != nil {
 		return err
 	}
 	r.oracle.Store(&chain.OracleSnapshot{})

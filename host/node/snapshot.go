@@ -85,7 +85,7 @@ func (l *ledger) load(s *snapshot.Snapshot) error {
 	if err != nil {
 		return err
 	}
-	l.versions = state.RestoreVersions(tree, height, l.history)
+	l.versions, l.from = state.RestoreVersions(tree, height, l.history), s.Manifest
 	l.setHead(*header)
 	return nil
 }
@@ -119,17 +119,26 @@ type snapshots struct {
 	dir    *snapshot.Dir
 	key    ed25519.PrivateKey // nil on a read node
 	log    *slog.Logger
-	due    chan uint64                     // heights; capacity 1
-	last   atomic.Uint64                   // height of the newest
+	due    chan struct{} // there may be something to do; capacity 1
+	last   atomic.Uint64 // height of the newest
+	taking chan struct{} // held by whoever takes one or looks at changes; capacity 1
+
+	changes   changes
+	forgotten atomic.Uint64 // the highest block that was not taken back since the last look
+
 	atStop uint64                          // shutdownBlocks
 	needed func() (int, error)             // how many have to stay for the sake of pruning
 	done   func(*snapshot.Snapshot, error) // told of every attempt that was due
 }
 
 func newSnapshots(cfg *Config, v *views, key ed25519.PrivateKey, log *slog.Logger) *snapshots {
-	s := &snapshots{cfg: cfg.Snapshot, views: v, dir: SnapshotDir(cfg.DataDir), key: key, log: logs.For(log, "snapshot"), due: make(chan uint64, 1), atStop: shutdownBlocks,
-		needed: func() (int, error) { return 0, nil }, done: func(*snapshot.Snapshot, error) {}}
+	s := &snapshots{cfg: cfg.Snapshot, views: v, dir: SnapshotDir(cfg.DataDir), key: key, log: logs.For(log, "snapshot"), due: make(chan struct{}, 1),
+		taking: make(chan struct{}, 1), atStop: shutdownBlocks, needed: func() (int, error) { return 0, nil }, done: func(*snapshot.Snapshot, error) {}}
 	s.last.Store(v.Head().Height)
+	s.forgotten.Store(noneForgotten)
+	if v.from != nil && s.cfg.IntervalBlocks > 0 && s.cfg.FullEvery > 1 {
+		s.changes.since(v.from.AsBase())
+	}
 	return s
 }
 
@@ -141,13 +150,14 @@ func (s *snapshots) ready(since time.Time) {
 }
 
 // sealed is told of every block when it is durable. It never waits: while one
-// snapshot is being taken, the next block that is due is remembered, no more.
+// snapshot is being taken, those that become due are one.
 func (s *snapshots) sealed(height uint64) {
-	if s.cfg.IntervalBlocks == 0 || height%s.cfg.IntervalBlocks != 0 {
+	every := s.cfg.IntervalBlocks
+	if every == 0 || height%every != 0 && height%s.step() != 0 {
 		return
 	}
 	select {
-	case s.due <- height:
+	case s.due <- struct{}{}:
 	default:
 	}
 }
@@ -156,11 +166,24 @@ func (s *snapshots) sealed(height uint64) {
 func (s *snapshots) run(ctx context.Context) {
 	for {
 		select {
-		case height := <-s.due:
-			s.attempt(ctx, height)
+		case <-s.due:
+			s.look(ctx)
 		case <-ctx.Done():
 			return
 		}
+	}
+}
+
+// look takes the snapshot that is due, if one is, and sees what changed otherwise.
+func (s *snapshots) look(ctx context.Context) {
+	head := s.views.Head().Height
+	if due := head - head%s.cfg.IntervalBlocks; due > s.last.Load() {
+		s.attempt(ctx, due)
+		return
+	}
+	if s.begin(ctx) == nil {
+		s.collect(head)
+		s.end()
 	}
 }
 
@@ -175,7 +198,7 @@ func (s *snapshots) finish() {
 // attempt takes one and removes old ones. A failure is logged: the node can do
 // without.
 func (s *snapshots) attempt(ctx context.Context, height uint64) {
-	taken, err := s.takeNear(ctx, height)
+	taken, err := s.takeNear(ctx, height, false)
 	switch {
 	case err == nil:
 		s.prune()
@@ -187,10 +210,15 @@ func (s *snapshots) attempt(ctx context.Context, height uint64) {
 }
 
 // takeNear takes a snapshot of a block, or of a newer one if that leaves the
-// history before it is copied, as may happen to a node that catches up.
-func (s *snapshots) takeNear(ctx context.Context, height uint64) (taken *snapshot.Snapshot, err error) {
+// history before it is copied, as may happen to a node that catches up. full says
+// that it must not need another.
+func (s *snapshots) takeNear(ctx context.Context, height uint64, full bool) (taken *snapshot.Snapshot, err error) {
+	if err := s.begin(ctx); err != nil {
+		return nil, err
+	}
+	defer s.end()
 	for range snapshotTries {
-		if taken, err = s.take(ctx, height); !errors.Is(err, state.ErrNotRetained) {
+		if taken, err = s.take(ctx, height, full); !errors.Is(err, state.ErrNotRetained) {
 			return taken, err
 		}
 		height = s.views.Head().Height
@@ -199,30 +227,47 @@ func (s *snapshots) takeNear(ctx context.Context, height uint64) (taken *snapsho
 }
 
 // take writes the snapshot of one block.
-func (s *snapshots) take(ctx context.Context, height uint64) (*snapshot.Snapshot, error) {
+func (s *snapshots) take(ctx context.Context, height uint64, full bool) (*snapshot.Snapshot, error) {
 	start := time.Now()
 	header, err := s.views.Header(height)
 	if err != nil {
 		return nil, err
 	}
-	w, err := s.dir.Create(snapshot.Meta{GenesisHash: s.views.store.GenesisHash(), Header: header, Key: s.key})
+	meta := snapshot.Meta{GenesisHash: s.views.store.GenesisHash(), Header: header, Key: s.key}
+	if !full {
+		meta.Base = s.continues(height)
+	}
+	w, err := s.dir.Create(meta)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.copyState(ctx, &header, w); err != nil {
+	if meta.Base == (snapshot.Base{}) {
+		err = s.copyState(ctx, &header, w)
+	} else {
+		err = s.copyChanges(ctx, &header, w)
+	}
+	if err != nil {
 		return nil, errors.Join(err, w.Abort())
 	}
 	taken, err := w.Commit()
 	if err != nil {
 		return nil, err
 	}
-	s.last.Store(height)
-	s.views.meters.taken.Add(1)
-	s.views.meters.snapshot.Since(start)
-	s.views.meters.snapshotAt.Store(height)
-	m := taken.Manifest
-	s.log.Info("snapshot", "height", height, "name", m.Name(), "keys", m.Entries, "bytes", m.CompressedBytes(), "took", time.Since(start).Round(time.Millisecond).String())
+	s.took(taken, time.Since(start))
 	return taken, nil
+}
+
+// took is the end of taking one: the next one may continue it.
+func (s *snapshots) took(taken *snapshot.Snapshot, took time.Duration) {
+	m := taken.Manifest
+	s.last.Store(m.Header.Height)
+	if s.cfg.IntervalBlocks > 0 && s.cfg.FullEvery > 1 {
+		s.changes.since(m.AsBase())
+	}
+	s.views.meters.taken.Add(1)
+	s.views.meters.snapshot.Observe(took.Seconds())
+	s.views.meters.snapshotAt.Store(m.Header.Height)
+	s.log.Info("snapshot", "height", m.Header.Height, "kind", m.Kind.String(), "name", m.Name(), "keys", m.Entries, "bytes", m.CompressedBytes(), "took", took.Round(time.Millisecond).String())
 }
 
 // copyState writes the state after a block slice by slice, between which blocks
@@ -291,6 +336,9 @@ func (s *snapshots) prune() {
 // forgetAbove removes the snapshots of blocks that were taken back. One that is
 // left behind does no harm: its block is not the stored one.
 func (s *snapshots) forgetAbove(height uint64) {
+	if height < s.forgotten.Load() { // nobody else lowers it
+		s.forgotten.Store(height)
+	}
 	removed, err := s.dir.RemoveAbove(height)
 	if err != nil {
 		s.log.Warn("snapshots of blocks that were taken back were not removed", "error", err)
@@ -301,16 +349,16 @@ func (s *snapshots) forgetAbove(height uint64) {
 	s.last.Store(min(s.last.Load(), height))
 }
 
-// TakeSnapshot writes a snapshot of the newest block while the node runs. It wraps
-// [snapshot.ErrLocked] if one is being taken already.
+// TakeSnapshot writes a full snapshot of the newest block while the node runs,
+// after one that is being taken already.
 func (w *Writer) TakeSnapshot(ctx context.Context) (*snapshot.Snapshot, error) {
-	return w.snaps.takeNear(ctx, w.Head().Height)
+	return w.snaps.takeNear(ctx, w.Head().Height, true)
 }
 
-// TakeSnapshot writes a snapshot of the newest verified block while the node runs.
-// It wraps [snapshot.ErrLocked] if one is being taken already.
+// TakeSnapshot writes a full snapshot of the newest verified block while the node
+// runs, after one that is being taken already.
 func (r *Reader) TakeSnapshot(ctx context.Context) (*snapshot.Snapshot, error) {
-	return r.snaps.takeNear(ctx, r.Verified())
+	return r.snaps.takeNear(ctx, r.Verified(), true)
 }
 
 // ErrSnapshot is wrapped when the snapshot to start from is not there or does not

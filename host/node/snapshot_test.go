@@ -26,7 +26,7 @@ import (
 func snapshotsAt(t *testing.T, g *chain.Genesis, height, interval uint64) string {
 	t.Helper()
 	cfg := testConfig(initDir(t, g), g)
-	cfg.Snapshot = SnapshotConfig{IntervalBlocks: interval, Keep: 100}
+	cfg.Snapshot = SnapshotConfig{IntervalBlocks: interval, Keep: 100, Sign: true}
 	w, err := NewWriter(context.Background(), cfg, deps())
 	must(t, err)
 	taken := make(chan uint64, 100)
@@ -284,7 +284,7 @@ func TestCaptureWhileCommitting(t *testing.T) {
 	defer close(stop)
 	for range 5 {
 		height := l.Head().Height
-		taken, err := s.take(context.Background(), height)
+		taken, err := s.take(context.Background(), height, true)
 		must(t, err)
 		_, header, err := taken.Restore()
 		must(t, err)
@@ -324,10 +324,10 @@ func TestCaptureLosesHistory(t *testing.T) {
 		t.Errorf("block of another root: %v", err)
 	}
 	s := testSnapshots(t, l)
-	if _, err := s.take(context.Background(), h.Height); !errors.Is(err, state.ErrNotRetained) {
+	if _, err := s.take(context.Background(), h.Height, true); !errors.Is(err, state.ErrNotRetained) {
 		t.Errorf("block %d: %v", h.Height, err)
 	}
-	taken, err := s.takeNear(context.Background(), h.Height)
+	taken, err := s.takeNear(context.Background(), h.Height, true)
 	must(t, err)
 	if got := taken.Manifest.Header.Height; got != l.Head().Height || s.last.Load() != got {
 		t.Errorf("the snapshot is of block %d, the newest is %d", got, l.Head().Height)
@@ -381,7 +381,7 @@ func TestSnapshotOnReader(t *testing.T) {
 	}
 	s := testSnapshots(t, l)
 	s.dir.Path = stale
-	foreign, err := s.take(context.Background(), 8)
+	foreign, err := s.take(context.Background(), 8, true)
 	must(t, err)
 	var log bytes.Buffer
 	d := deps()

@@ -114,9 +114,13 @@ func (w *Writer) recover(ctx context.Context) (err error) {
 	}
 	w.views.past = newPast(w.views.ledger, program, w.cfg.History, w.log)
 	w.pruner = newPruner(&w.cfg, w.views, w.log)
-	w.snaps = newSnapshots(&w.cfg, w.views, w.key, w.log)
+	var signs ed25519.PrivateKey
+	if w.cfg.Snapshot.Sign {
+		signs = w.key
+	}
+	w.snaps = newSnapshots(&w.cfg, w.views, signs, w.log)
 	w.snaps.needed = w.pruner.snapshotsNeeded
-	if err := w.views.replay(ctx, w.exec, w.inspect, logProgress(w.log, "replay")); err != nil {
+	if err := w.views.replay(ctx, w.exec, w.inspect, w.snaps.during(logProgress(w.log, "replay"))); err != nil {
 		return err
 	}
 	if err := w.recoverJournal(); err != nil {

@@ -80,6 +80,15 @@ func (u *Undo) search(prefix uint64) int {
 	return sort.Search(len(u.entries), func(i int) bool { return u.entries[i].prefix >= prefix })
 }
 
+// Keys calls yield with every key that the batch changed, in path order. They
+// never change.
+func (u *Undo) Keys(yield func(key []byte)) {
+	for i := range u.entries {
+		key, _, _ := u.at(i)
+		yield(key)
+	}
+}
+
 // Into writes the old values into o: with them committed, the batch is undone.
 func (u *Undo) Into(o *Overlay) {
 	for i := range u.entries {

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/kaizenchain/kaizen/host/chain"
 	"github.com/kaizenchain/kaizen/host/invariant"
@@ -133,6 +134,20 @@ func (v *Versions) ChangedSince(height uint64) (keys int, err error) {
 		keys += len(u.entries)
 	}
 	return keys, nil
+}
+
+// Undos returns what each block after one, up to another, replaced, the oldest
+// first. Both blocks must be retained.
+func (v *Versions) Undos(after, to uint64) ([]*Undo, error) {
+	n, err := v.back(after)
+	if err == nil {
+		_, err = v.back(to)
+	}
+	if err != nil || to < after {
+		return nil, err
+	}
+	first := len(v.undos) - n
+	return slices.Clone(v.undos[first : first+int(to-after)]), nil
 }
 
 // At is the state after a retained block. It may be read until the next Commit
