@@ -108,6 +108,13 @@ func (s *Snapshot) CheckSigned() error {
 	if !s.Manifest.Signed() {
 		return s.damage(-1, refuse(ErrUnsigned, "block %d", s.Manifest.Header.Height))
 	}
+	return s.CheckSignatures()
+}
+
+// CheckSignatures checks the block's signature, and the manifest's if there is one,
+// with the key in the header. Whose that is, it does not say: see
+// [Manifest.CheckChain].
+func (s *Snapshot) CheckSignatures() error {
 	if err := s.Manifest.checkSignatures(); err != nil {
 		return s.damage(-1, err)
 	}

@@ -66,6 +66,30 @@ func TestIdentity(t *testing.T) {
 	}
 }
 
+// TestSignedStays: an unsigned snapshot does not take the place of a signed one with
+// the same content, unless that is damaged.
+func TestSignedStays(t *testing.T) {
+	tree := randomTree(3, 100, 50)
+	d := memDir()
+	signed := metaOf(tree, 7)
+	signed.Key = testKey
+	first := create(t, d, signed, ascend(tree))
+	if again := create(t, d, metaOf(tree, 7), ascend(tree)); again.Path != first.Path || !again.Manifest.Signed() {
+		t.Errorf("%s, signed %t", again.Path, again.Manifest.Signed())
+	}
+	damage(t, d, first.Manifest.Name(), ChunkFile(0))
+	again := create(t, d, metaOf(tree, 7), ascend(tree))
+	if again.Manifest.Signed() {
+		t.Error("the damaged one is still there")
+	}
+	if err := again.Verify(); err != nil {
+		t.Error(err)
+	}
+	if n := len(remains(t, d)); n > 0 {
+		t.Errorf("%d remains", n)
+	}
+}
+
 func TestWriterRefuses(t *testing.T) {
 	tree := randomTree(3, 3, 3)
 	for name, c := range map[string]struct {

@@ -265,7 +265,8 @@ func (w *Writer) write(name string, b []byte) (vfs.File, error) {
 }
 
 // Commit finishes the snapshot and makes it appear under its name, in the place of
-// one that had the same content.
+// one that had the same content; but one that is signed is not replaced by one that
+// is not.
 func (w *Writer) Commit() (*Snapshot, error) {
 	s, err := w.commit()
 	if err != nil {
@@ -286,6 +287,10 @@ func (w *Writer) commit() (*Snapshot, error) {
 		return nil, err
 	}
 	m := w.manifest()
+	path := filepath.Join(w.dir.Path, m.Name())
+	if old := w.signedBefore(path, m); old != nil {
+		return old, removeAll(w.dir.fs(), w.tmp)
+	}
 	f, err := w.write(ManifestFile, m.Append(nil))
 	if err != nil {
 		return nil, err
@@ -293,11 +298,23 @@ func (w *Writer) commit() (*Snapshot, error) {
 	if err := errors.Join(f.Sync(), f.Close()); err != nil {
 		return nil, fmt.Errorf("sync the manifest of the snapshot of block %d: %w", m.Header.Height, err)
 	}
-	path := filepath.Join(w.dir.Path, m.Name())
 	if err := w.dir.publish(w.tmp, path); err != nil {
 		return nil, fmt.Errorf("publish snapshot %s: %w", path, err)
 	}
 	return &Snapshot{Manifest: m, Path: path, fs: w.dir.fs()}, nil
+}
+
+// signedBefore returns the snapshot that is there with the same content, if it is
+// whole and has the signature that the new one would not have.
+func (w *Writer) signedBefore(path string, m *Manifest) *Snapshot {
+	if m.Signed() {
+		return nil
+	}
+	old, err := Open(w.dir.fs(), path)
+	if err != nil || !old.Manifest.Signed() || old.Manifest.Identity() != m.Identity() || old.Verify() != nil {
+		return nil
+	}
+	return old
 }
 
 // join lets the workers finish, and returns what failed.

@@ -89,9 +89,12 @@ func printDir(t *cli.Table, v *directory) {
 	t.Row("directory", v.Dir)
 	t.Row("of a", v.Role+" node")
 	t.Row("genesis", v.GenesisHash)
-	if v.Head == nil {
+	switch {
+	case v.Head == nil && v.Base > 1:
+		t.Row("blocks", fmt.Sprintf("none yet; it begins with the snapshot of block %d", v.Base-1))
+	case v.Head == nil:
 		t.Row("blocks", "none yet")
-	} else {
+	default:
 		t.Row("blocks", fmt.Sprintf("%d to %d", v.Base, v.Height))
 		t.Row("newest block", v.Head.Hash)
 		t.Row("sealed", moment(v.Head.Time))

@@ -14,8 +14,12 @@ import (
 )
 
 // adminRoutes are what an operator may ask of either kind of node while it runs.
-func adminRoutes(log *slog.Logger) map[string]rpc.AdminRoute {
-	return map[string]rpc.AdminRoute{"log": func(_ context.Context, body []byte) (any, error) { return changeLevels(log, body) }}
+func adminRoutes(log *slog.Logger, snaps *snapshots) map[string]rpc.AdminRoute {
+	return map[string]rpc.AdminRoute{
+		"log":               func(_ context.Context, body []byte) (any, error) { return changeLevels(log, body) },
+		"snapshot":          snaps.route,
+		"snapshot-progress": snaps.progressRoute,
+	}
 }
 
 // LogLevels are the levels of a node's log: those in force, and those before.

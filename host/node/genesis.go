@@ -23,7 +23,7 @@ func fetchGenesis(ctx context.Context, cfg *Config, deps Deps) (*chain.Genesis, 
 	if err != nil {
 		return nil, firstContact(cfg, err)
 	}
-	if err := checkPinned(cfg, g); err != nil {
+	if err := CheckPinned(cfg, g); err != nil {
 		return nil, err
 	}
 	if cfg.Sync.Genesis == "" {

@@ -74,6 +74,7 @@ func NewReader(ctx context.Context, cfg Config, deps Deps) (r *Reader, err error
 	if r.serve, err = listen(&cfg, deps.Log, r.runs); err != nil {
 		return nil, err
 	}
+	r.serve.snaps = r.snaps
 	r.runs.begin(api.RoleRead, addrOf(r.serve.rpcPort))
 	r.snaps.ready(begin)
 	return r, nil
@@ -100,11 +101,12 @@ func (r *Reader) check(g *chain.Genesis, program stf.Program) error {
 	if err := checkModule(program, g); err != nil {
 		return err
 	}
-	return errors.Join(checkPinned(&r.cfg, g), checkPrune(&r.cfg))
+	return errors.Join(CheckPinned(&r.cfg, g), checkPrune(&r.cfg))
 }
 
-// checkPinned compares a genesis document with the hash the operator expects.
-func checkPinned(cfg *Config, g *chain.Genesis) error {
+// CheckPinned compares a genesis document with the hash that the operator expects,
+// if sync.genesis_hash is set.
+func CheckPinned(cfg *Config, g *chain.Genesis) error {
 	if cfg.Sync.Genesis == "" {
 		return nil
 	}

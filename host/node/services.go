@@ -22,6 +22,7 @@ import (
 type services struct {
 	cfg     *Config
 	log     *slog.Logger
+	snaps   *snapshots // set before start
 	runs    *runs
 	rpcPort net.Listener // nil: not served
 	syncTCP net.Listener // nil: not served
@@ -69,7 +70,7 @@ func addrOf(l net.Listener) string {
 func (s *services) start(g *group, backend rpc.Backend, v *views, own metrics.Set) {
 	if s.rpcPort != nil {
 		o := s.options(backend, v, own)
-		o.Admin = rpc.Admin{Token: s.runs.token(), Routes: adminRoutes(s.log)}
+		o.Admin = rpc.Admin{Token: s.runs.token(), Routes: adminRoutes(s.log, s.snaps)}
 		server, err := rpc.New(o)
 		if err != nil {
 			g.fail(err)

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"path/filepath"
 	"runtime"
-	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -122,6 +121,8 @@ type snapshots struct {
 	due    chan struct{} // there may be something to do; capacity 1
 	last   atomic.Uint64 // height of the newest
 	taking chan struct{} // held by whoever takes one or looks at changes; capacity 1
+
+	copied, toCopy atomic.Uint64 // keys of the one that is being taken
 
 	changes   changes
 	forgotten atomic.Uint64 // the highest block that was not taken back since the last look
@@ -241,6 +242,7 @@ func (s *snapshots) take(ctx context.Context, height uint64, full bool) (*snapsh
 	if err != nil {
 		return nil, err
 	}
+	defer s.toCopy.Store(0)
 	if meta.Base == (snapshot.Base{}) {
 		err = s.copyState(ctx, &header, w)
 	} else {
@@ -275,6 +277,8 @@ func (s *snapshots) took(taken *snapshot.Snapshot, took time.Duration) {
 func (s *snapshots) copyState(ctx context.Context, h *chain.Header, w *snapshot.Writer) error {
 	var at state.Position
 	var keys arena
+	s.copied.Store(0)
+	s.toCopy.Store(uint64(s.views.keys()))
 	for !at.End() {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -287,6 +291,7 @@ func (s *snapshots) copyState(ctx context.Context, h *chain.Header, w *snapshot.
 		if err := keys.each(w.Add); err != nil {
 			return err
 		}
+		s.copied.Add(uint64(len(keys.ends) / 2))
 		runtime.Gosched()
 	}
 	return nil
@@ -381,27 +386,14 @@ func (o *offline) startFrom(from string, to uint64, log *slog.Logger) error {
 		}
 		return nil
 	}
-	s, err := find(dir, from)
+	s, err := FindSnapshot(o.store.Dir(), from)
 	if err != nil {
-		return damaged(err)
+		return err
 	}
 	if height := s.Manifest.Header.Height; height > to {
 		return fmt.Errorf("%w: %s is of block %d, later than %d", ErrSnapshot, s.Path, height, to)
 	}
 	return damaged(o.load(s))
-}
-
-// find opens the snapshot that a height or a path names.
-func find(dir *snapshot.Dir, name string) (*snapshot.Snapshot, error) {
-	height, err := strconv.ParseUint(name, 10, 64)
-	if err != nil {
-		return snapshot.Open(nil, name)
-	}
-	s, err := dir.At(height)
-	if errors.Is(err, snapshot.ErrNotFound) {
-		return nil, fmt.Errorf("%w: %w", ErrSnapshot, err)
-	}
-	return s, err
 }
 
 // checkSnapshots verifies every snapshot of the directory and returns the damage,
@@ -439,36 +431,63 @@ func (o *offline) explain(b *chain.Block) *snapshot.Difference {
 	return found
 }
 
-// CreateSnapshot executes the stored blocks of a data directory up to a height (0:
-// the newest), from the nearest snapshot before it, and writes the snapshot of
-// that block beside the others. It needs no network, and may run beside the node.
-func CreateSnapshot(ctx context.Context, dir string, deps Deps, height uint64, progress Progress) (*snapshot.Snapshot, error) {
+// CreateOptions say which snapshot CreateSnapshot writes.
+type CreateOptions struct {
+	Height   uint64 // 0: of the newest stored block
+	Unsigned bool   // even if the sequencer's key is there
+	Replayed Progress
+	Written  func(done, total uint64) // keys; may be nil
+}
+
+// CreateSnapshot executes the stored blocks of a data directory up to a height, from
+// the nearest snapshot before it, and writes the full snapshot of that block
+// beside the others. It needs no network, and may run beside the node.
+func CreateSnapshot(ctx context.Context, dir string, deps Deps, opts CreateOptions) (*snapshot.Snapshot, error) {
 	o, err := openOffline(dir, deps)
 	if err != nil {
 		return nil, err
 	}
 	defer o.close()
-	if height, err = o.upTo(height); err != nil {
+	height, err := o.upTo(opts.Height)
+	if err != nil {
 		return nil, err
 	}
-	snapshots := SnapshotDir(dir)
-	if err := o.restore(snapshots, height, deps.Log); err != nil {
+	if err := o.restore(SnapshotDir(dir), height, deps.Log); err != nil {
 		return nil, err
 	}
-	replay := ReplayOptions{Progress: progress}
+	replay := ReplayOptions{Progress: opts.Replayed}
 	if err := o.replayTo(ctx, o.exec, o.inspect, height, replay.progress(), nil); err != nil {
 		return nil, err
 	}
-	key, err := LoadSequencerKey(dir)
-	if err != nil {
-		key = nil // a read node's snapshots are not signed
+	meta := snapshot.Meta{GenesisHash: o.store.GenesisHash(), Header: o.head, Jobs: runtime.GOMAXPROCS(0)}
+	if key, err := LoadSequencerKey(dir); err == nil && !opts.Unsigned {
+		meta.Key = key // a read node has none, and its snapshots are not signed
 	}
-	w, err := snapshots.Create(snapshot.Meta{GenesisHash: o.store.GenesisHash(), Header: o.head, Key: key, Jobs: runtime.GOMAXPROCS(0)})
+	return o.write(ctx, meta, opts.Written)
+}
+
+// write writes the snapshot of the head.
+func (o *offline) write(ctx context.Context, meta snapshot.Meta, written func(done, total uint64)) (*snapshot.Snapshot, error) {
+	w, err := SnapshotDir(o.store.Dir()).Create(meta)
 	if err != nil {
 		return nil, err
 	}
-	if err := w.AddAll(func(yield func(k, v []byte) bool) { o.versions.Tree().Ascend(chain.Hash{}, yield) }); err != nil {
+	tree, done := o.versions.Tree(), uint64(0)
+	tree.Ascend(chain.Hash{}, func(k, v []byte) bool {
+		if err = w.Add(k, v); err == nil && done%snapshotLook == 0 {
+			err = ctx.Err()
+			if written != nil {
+				written(done, uint64(tree.Len()))
+			}
+		}
+		done++
+		return err == nil
+	})
+	if err != nil {
 		return nil, errors.Join(err, w.Abort())
 	}
 	return w.Commit()
 }
+
+// snapshotLook is how many keys go by between two looks at the clock and at ctx.
+const snapshotLook = 1 << 14

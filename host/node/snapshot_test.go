@@ -175,7 +175,7 @@ func TestCreateSnapshot(t *testing.T) {
 	live, err := SnapshotDir(dir).At(10)
 	must(t, err)
 	must(t, SnapshotDir(dir).Remove(live.Manifest.Name()))
-	s, err := CreateSnapshot(within(t), dir, deps(), 10, nil)
+	s, err := CreateSnapshot(within(t), dir, deps(), CreateOptions{Height: 10})
 	must(t, err)
 	if s.Path != live.Path || !s.Manifest.Signed() || !live.Manifest.Signed() {
 		t.Errorf("offline %s, signed %t; live %s, %t", s.Path, s.Manifest.Signed(), live.Path, live.Manifest.Signed())

@@ -77,6 +77,7 @@ func NewWriter(ctx context.Context, cfg Config, deps Deps) (w *Writer, err error
 	if w.serve, err = listen(&cfg, deps.Log, w.runs); err != nil {
 		return nil, err
 	}
+	w.serve.snaps = w.snaps
 	w.runs.begin(api.RoleWrite, addrOf(w.serve.rpcPort))
 	w.snaps.ready(begin)
 	return w, nil

@@ -292,6 +292,16 @@ func (s *Store) readVersion() error {
 	return fmt.Errorf("%w: format %d, this program reads %d", ErrVersion, found, FormatVersion)
 }
 
+// ReadGenesis reads a genesis.bin by itself, wherever it lies.
+func ReadGenesis(name string) (*chain.Genesis, error) {
+	s := &Store{opts: Options{FS: vfs.OS{}}, dir: filepath.Dir(name)}
+	b, err := s.readFile(filepath.Base(name), maxGenesisFile)
+	if err != nil {
+		return nil, err
+	}
+	return decodeGenesis(b)
+}
+
 func (s *Store) readGenesis() error {
 	b, err := s.readFile(genesisFile, maxGenesisFile)
 	if errors.Is(err, fs.ErrNotExist) {

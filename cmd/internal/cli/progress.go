@@ -58,7 +58,7 @@ func NewProgress(w io.Writer, log *slog.Logger, what, unit string) *Progress {
 }
 
 // Update says that done of total are finished, and how many items (transactions)
-// those held. It may be called as often as one likes.
+// those held, 0 if they hold none. It may be called as often as one likes.
 func (p *Progress) Update(done, total, items uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -73,8 +73,11 @@ func (p *Progress) Update(done, total, items uint64) {
 	}
 	p.last = now
 	elapsed := now.Sub(p.start)
-	p.log.Info(p.what, "done", done, "total", total, "per_second", perSecond(done, elapsed),
-		"txs_per_second", perSecond(items, elapsed), "eta", remaining(done, total, elapsed))
+	line := []any{"done", done, "total", total, "per_second", perSecond(done, elapsed)}
+	if items > 0 {
+		line = append(line, "txs_per_second", perSecond(items, elapsed))
+	}
+	p.log.Info(p.what, append(line, "eta", remaining(done, total, elapsed))...)
 }
 
 func (p *Progress) draw(done, total uint64) {
