@@ -16,7 +16,7 @@ import (
 
 func newInspect(std cli.IO) *cobra.Command {
 	return cli.Group("inspect", "Look into a data directory, without a network and while its node runs",
-		newInspectDir(std), newInspectGenesis(std), newInspectBlock(std))
+		newInspectDir(std), newInspectDisk(std), newInspectJournal(std), newInspectGenesis(std), newInspectBlock(std))
 }
 
 // look is a verb that reads one data directory.
@@ -35,6 +35,11 @@ func newLook(use, short, answer string, args ...string) *look {
 
 // into opens the directory for f.
 func (l *look) into(f func(*store.Store) error) error {
+	return l.with(func(s *store.Store, _ *cli.Config) error { return f(s) })
+}
+
+// with opens the directory for an f that asks how its node is configured.
+func (l *look) with(f func(*store.Store, *cli.Config) error) error {
 	cfg, err := l.flags.Load(cli.Write)
 	if err != nil {
 		return err
@@ -43,7 +48,7 @@ func (l *look) into(f func(*store.Store) error) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(explainDir(f(s), cfg.DataDir), s.Close())
+	return errors.Join(explainDir(f(s, cfg), cfg.DataDir), s.Close())
 }
 
 // directory is what `inspect dir` prints.

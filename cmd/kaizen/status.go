@@ -52,6 +52,9 @@ func printStatus(t *cli.Table, v *nodeStatus) {
 	t.Row("genesis", v.Info.GenesisHash)
 	t.Row("module", fmt.Sprintf("%s %s %s", v.Info.Module.Name, v.Info.Module.Version, v.Info.ModuleHash))
 	t.Row("height", s.Height)
+	if s.Base > 1 {
+		t.Row("kept", fmt.Sprintf("blocks %d to %d", s.Base, s.Height))
+	}
 	t.Row("block hash", s.BlockHash)
 	t.Row("state root", s.StateRoot)
 	t.Row("block time", fmt.Sprintf("%s (%s ago)", moment(s.HeadTime), ms(s.LagMs)))

@@ -48,7 +48,7 @@ func (v *views) Info() api.Info {
 func (v *views) status(now uint64, oracle *chain.OracleSnapshot) api.Status {
 	h := v.Head()
 	s := api.Status{
-		Role: v.role, Height: h.Height, BlockHash: h.Hash(), StateRoot: h.StateRoot, HeadTime: h.Time,
+		Role: v.role, Height: h.Height, Base: v.store.Base(), BlockHash: h.Hash(), StateRoot: h.StateRoot, HeadTime: h.Time,
 		LagMs: since(now, h.Time), Tips: api.TipsOf(v.tips()), UptimeMs: uint64(time.Since(v.started).Milliseconds()),
 		Oracle: api.OracleStatus{Timestamp: oracle.Timestamp, AgeMs: since(now, oracle.Timestamp), Stale: oracle.Stale},
 		Peers:  []api.Peer{},

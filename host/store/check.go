@@ -221,20 +221,20 @@ const journalTries = 3
 
 func (s *Store) checkJournal(report func(error) error) (err error) {
 	for range journalTries {
-		if err = s.scanJournalNow(); err == nil {
+		if err = s.scanJournalNow(nil); err == nil {
 			return nil
 		}
 	}
 	return report(err)
 }
 
-func (s *Store) scanJournalNow() error {
+func (s *Store) scanJournalNow(visit func(JournalEntry)) error {
 	now, err := s.marksNow()
 	if err != nil {
 		return err
 	}
 	head := max(now.last.height, s.Height())
-	_, err = scanJournal(s.opts.FS, s.dir, &journalScan{genesis: s.hash, head: head}, nil)
+	_, err = scanJournal(s.opts.FS, s.dir, &journalScan{genesis: s.hash, head: head, visit: visit}, nil)
 	return err
 }
 

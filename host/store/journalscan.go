@@ -15,6 +15,7 @@ type journalScan struct {
 	group   uint64 // number that the next group has; 0 before the first segment
 	height  uint64 // of the block that was opened last
 	blocks  []JournaledBlock
+	visit   func(JournalEntry) // told of every record; may be nil
 }
 
 // JournaledBlock is a block that was opened and is not in the block log yet, with
@@ -56,7 +57,14 @@ func (s *journalScan) segment(b []byte, name string, seq uint64) (segmentEnd, er
 			at.dirty = next
 			return at, err
 		}
-		if err := decodeRecords(payload, s.record); err != nil {
+		err = decodeRecords(payload, func(r JournalRecord) error {
+			err := s.record(r)
+			if err == nil && s.visit != nil {
+				s.visit(JournalEntry{JournalRecord: r, Segment: seq, Offset: int64(at.end), Group: s.group - 1, Height: s.height})
+			}
+			return err
+		})
+		if err != nil {
 			return at, corrupt(name, int64(at.end), s.height, "group %d: %v", s.group-1, err)
 		}
 		at.last, at.end = at.end, next

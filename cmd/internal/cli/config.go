@@ -118,6 +118,9 @@ func (c *ConfigFlags) Load(role Role) (*Config, error) {
 	if err := v.UnmarshalExact(&l.out.Config); err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)
 	}
+	if err := l.out.Check(); err != nil {
+		return nil, &UsageError{Err: err}
+	}
 	l.out.Unknown = unknownVariables(os.Environ())
 	return l.out, nil
 }

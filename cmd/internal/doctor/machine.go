@@ -60,7 +60,7 @@ func judgeSpace(free uint64) Finding {
 	case free < node.MinFreeBytes:
 		return fail("%d MiB free, a node is not ready below %d", free>>20, node.MinFreeBytes>>20).do("make room or move the directory to a larger disk: when it is full, the node stops; prune.mode = \"aggressive\" keeps it from growing")
 	case free < lowBytes:
-		return warn("%d MiB free", free>>20).do("plan for more: 'kaizen inspect dir' and the dashboard show how fast it grows")
+		return warn("%d MiB free", free>>20).do("plan for more: 'kaizen inspect disk' and the dashboard show how fast it grows")
 	}
 	return ok("%d GiB free", free>>30)
 }

@@ -143,6 +143,7 @@ type Versions struct {
 type Status struct {
 	Role      string       `json:"role"`
 	Height    uint64       `json:"height"` // of the newest executed and published block
+	Base      uint64       `json:"base"`   // first block kept beside genesis: 1 unless the node prunes or began at a snapshot
 	BlockHash chain.Hash   `json:"block_hash"`
 	StateRoot chain.Hash   `json:"state_root"`
 	HeadTime  uint64       `json:"head_time"` // that block's time, ms
