@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -12,7 +13,7 @@ import (
 )
 
 func newConfig(std cli.IO) *cobra.Command {
-	return cli.Group("config", "Write, show and check configuration", newConfigInit(std), newConfigView(), newConfigValidate())
+	return cli.Group("config", "Write, show and check configuration", newConfigInit(std), newConfigView(), newConfigValidate(), newConfigDiff())
 }
 
 // addRead lets a config verb speak of a read node's defaults.
@@ -130,6 +131,85 @@ func newConfigValidate() *cobra.Command {
 		})
 	}
 	return c
+}
+
+func newConfigDiff() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "diff [FILE [FILE]]",
+		Short: "Show what differs from the defaults, or between two config files",
+		Long: "Show the settings in force that are not the defaults; with one FILE those of the file, with two what\n" +
+			"differs between them. Variables and flags count for both sides.\nJSON: a list of {key, left, right, left_origin, right_origin}.",
+		Example: "  kaizen config diff --data-dir write\n  kaizen config diff old.toml new.toml",
+		Args:    cli.Args("[FILE]..."),
+	}
+	read := addRead(c)
+	flags := cli.AddConfig(c.Flags(), cli.Write)
+	out := cli.AddOutput(c)
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if len(args) > 2 {
+			return &cli.UsageError{Command: c.CommandPath(), Err: fmt.Errorf("%d files, want at most 2", len(args))}
+		}
+		left, right, err := sides(c, flags, roleOf(*read), args)
+		if err != nil {
+			return err
+		}
+		v := diff(left, right)
+		return out.Print(c.OutOrStdout(), v, func(t *cli.Table) {
+			t.Row("KEY", "LEFT", "RIGHT", "FROM")
+			for _, d := range v {
+				t.Row(d.Key, fmt.Sprint(d.Left), fmt.Sprint(d.Right), d.RightOrigin)
+			}
+		})
+	}
+	return c
+}
+
+// sides are what is compared: the defaults and the settings in force, the
+// defaults and a file, or two files.
+func sides(c *cobra.Command, flags *cli.ConfigFlags, role cli.Role, files []string) (left, right []cli.Value, err error) {
+	load := func(file string) ([]cli.Value, error) {
+		if file != "" {
+			if err := c.Flags().Set("config", file); err != nil {
+				return nil, err
+			}
+		}
+		cfg, err := flags.Load(role)
+		if err != nil {
+			return nil, err
+		}
+		return cfg.Values, nil
+	}
+	if len(files) == 2 {
+		if left, err = load(files[0]); err != nil {
+			return nil, nil, err
+		}
+		right, err = load(files[1])
+		return left, right, err
+	}
+	if right, err = load(strings.Join(files, "")); err != nil {
+		return nil, nil, err
+	}
+	return cli.DefaultValues(role), right, nil
+}
+
+// difference is a setting that two configurations have different values of.
+type difference struct {
+	Key         string `json:"key"`
+	Left        any    `json:"left"`
+	Right       any    `json:"right"`
+	LeftOrigin  string `json:"left_origin"`
+	RightOrigin string `json:"right_origin"`
+}
+
+// diff compares two lists of all settings, which are in the same order.
+func diff(left, right []cli.Value) []difference {
+	all := []difference{}
+	for i, l := range left {
+		if r := right[i]; fmt.Sprint(l.Value) != fmt.Sprint(r.Value) {
+			all = append(all, difference{l.Key, l.Value, r.Value, l.Origin, r.Origin})
+		}
+	}
+	return all
 }
 
 type validation struct {

@@ -25,8 +25,8 @@ type keyOptions struct {
 }
 
 func newKey(std cli.IO) *cobra.Command {
-	return cli.Group("key", "Make, list, import and export account keys (web3 keystore files)",
-		newKeyNew(std), newKeyList(), newKeyImport(std), newKeyExport(std))
+	return cli.Group("key", "Make, keep and use account keys (web3 keystore files)",
+		newKeyNew(std), newKeyList(), newKeyImport(std), newKeyExport(std), newKeyChange(std), newKeySign(std), newKeyVerify(std))
 }
 
 func addKeysDir(c *cobra.Command) *keyOptions {
@@ -61,11 +61,7 @@ func (o *keyOptions) store(key *secp.Key, std cli.IO, out *cli.Output) error {
 	if err != nil {
 		return err
 	}
-	cost := keys.Strong
-	if o.light {
-		cost = keys.Light
-	}
-	entry, err := keys.Dir(o.dir).Store(key, password, cost)
+	entry, err := keys.Dir(o.dir).Store(key, password, o.cost())
 	if err != nil {
 		return err
 	}
@@ -73,6 +69,13 @@ func (o *keyOptions) store(key *secp.Key, std cli.IO, out *cli.Output) error {
 		t.Row("ADDRESS", "FILE")
 		t.Row(entry.Address, entry.Path)
 	})
+}
+
+func (o *keyOptions) cost() keys.Cost {
+	if o.light {
+		return keys.Light
+	}
+	return keys.Strong
 }
 
 func newKeyList() *cobra.Command {

@@ -73,24 +73,45 @@ func readPrivate(path string) ([]byte, error) {
 
 // writeNew makes a file that is complete or absent and that was not there before.
 func writeNew(path string, b []byte) error {
-	tmp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	tmp, err := writeBeside(path, b)
 	if err != nil {
 		return err
 	}
-	defer os.Remove(tmp.Name())
-	_, err = tmp.Write(b)
-	err = errors.Join(err, tmp.Chmod(privateFile), tmp.Sync(), tmp.Close())
-	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
+	defer os.Remove(tmp)
 	// Link, unlike rename, fails if the name is taken.
-	if err := os.Link(tmp.Name(), path); err != nil {
+	if err := os.Link(tmp, path); err != nil {
 		if errors.Is(err, fs.ErrExist) {
 			return fmt.Errorf("%w: %s", ErrExists, path)
 		}
 		return err
 	}
 	return nil
+}
+
+// replace puts b where a file is, whole or not at all.
+func replace(path string, b []byte) error {
+	tmp, err := writeBeside(path, b)
+	if err != nil {
+		return err
+	}
+	if err := os.Rename(tmp, path); err != nil {
+		return errors.Join(err, os.Remove(tmp))
+	}
+	return nil
+}
+
+// writeBeside writes a private file in the directory of path, durably, and returns
+// its name.
+func writeBeside(path string, b []byte) (string, error) {
+	tmp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	if err != nil {
+		return "", err
+	}
+	_, err = tmp.Write(b)
+	if err = errors.Join(err, tmp.Chmod(privateFile), tmp.Sync(), tmp.Close()); err != nil {
+		return "", errors.Join(fmt.Errorf("write %s: %w", path, err), os.Remove(tmp.Name()))
+	}
+	return tmp.Name(), nil
 }
 
 // Dir is a directory of version 3 files, one key each, as geth lays it out.
@@ -163,6 +184,27 @@ func (d Dir) Store(key *secp.Key, password string, cost Cost) (Entry, error) {
 	}
 	e.Path = filepath.Join(string(d), fileName(time.Now(), e.Address))
 	return e, writeNew(e.Path, b)
+}
+
+// ChangePassword seals the key of an address under another password. The file
+// keeps its name; a crash leaves the old one or the new one.
+func (d Dir) ChangePassword(a chain.Address, old, password string, cost Cost) (Entry, error) {
+	e, err := d.Find(a)
+	if err != nil {
+		return e, err
+	}
+	key, err := Load(e.Path, old)
+	if err != nil {
+		return e, err
+	}
+	b, err := Encrypt(key, password, cost)
+	if err != nil {
+		return e, err
+	}
+	if _, err := Decrypt(b, password); err != nil {
+		return e, fmt.Errorf("check of the new file: %w", err)
+	}
+	return e, replace(e.Path, b)
 }
 
 // fileName is geth's: sortable by the time of creation.

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ethereum/go-ethereum/accounts"
 	"github.com/ethereum/go-ethereum/accounts/keystore"
 	ethcrypto "github.com/ethereum/go-ethereum/crypto"
 
@@ -248,5 +249,72 @@ func TestErrorsHideSecrets(t *testing.T) {
 	_, err := ReadHexFile(path)
 	if err == nil || strings.Contains(err.Error(), "deadbeef") {
 		t.Errorf("error is %v", err)
+	}
+}
+
+// A changed password opens the same file, also in geth; the old one does not, and
+// a failed change changes nothing.
+func TestChangePassword(t *testing.T) {
+	dir := Dir(t.TempDir())
+	key := newKey(t)
+	e, err := dir.Store(key, "old", Light)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := dir.ChangePassword(e.Address, "wrong", "new", Light); !errors.Is(err, ErrPassword) {
+		t.Errorf("a wrong password: %v", err)
+	}
+	if _, err := Load(e.Path, "old"); err != nil {
+		t.Errorf("a failed change: %v", err)
+	}
+	changed, err := dir.ChangePassword(e.Address, "old", "new", Light)
+	if err != nil || changed != e {
+		t.Fatalf("%+v %v", changed, err)
+	}
+	if _, err := Load(e.Path, "old"); !errors.Is(err, ErrPassword) {
+		t.Errorf("the old password: %v", err)
+	}
+	b, err := os.ReadFile(e.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	theirs, err := keystore.DecryptKey(b, "new")
+	if err != nil || hex.EncodeToString(ethcrypto.FromECDSA(theirs.PrivateKey)) != hex.EncodeToString(key.Bytes()) {
+		t.Errorf("geth: %v", err)
+	}
+	if info, err := os.Stat(e.Path); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v %v", info.Mode(), err)
+	}
+	if names, err := os.ReadDir(string(dir)); err != nil || len(names) != 1 {
+		t.Errorf("%v %v", names, err)
+	}
+	if _, err := dir.ChangePassword(newKey(t).Address(), "old", "new", Light); !errors.Is(err, ErrNoKey) {
+		t.Error(err)
+	}
+}
+
+// Messages are signed as geth and wallets sign them.
+func TestMessages(t *testing.T) {
+	key := newKey(t)
+	for _, text := range []string{"", "hello", strings.Repeat("ä", 1000)} {
+		sig, err := SignMessage(key, []byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if who, ok := MessageSigner([]byte(text), &sig); !ok || who != key.Address() {
+			t.Errorf("%.10q: signed by %s", text, who)
+		}
+		if who, ok := MessageSigner([]byte(text+"\n"), &sig); ok && who == key.Address() {
+			t.Errorf("%.10q: another text passes", text)
+		}
+		theirs := sig
+		theirs[64] -= 27 // what go-ethereum's own recovery takes
+		public, err := ethcrypto.SigToPub(accounts.TextHash([]byte(text)), theirs[:])
+		if err != nil || [20]byte(ethcrypto.PubkeyToAddress(*public)) != [20]byte(key.Address()) {
+			t.Errorf("%.10q: geth: %v", text, err)
+		}
+	}
+	if _, ok := MessageSigner([]byte("hello"), &[65]byte{}); ok {
+		t.Error("zeros are a signature")
 	}
 }

@@ -155,6 +155,16 @@ func defaultsByKey(role Role) map[string]any {
 	return m
 }
 
+// DefaultValues are all settings before anybody has set any.
+func DefaultValues(role Role) []Value {
+	defaults := defaultsByKey(role)
+	var all []Value
+	for _, s := range Settings() {
+		all = append(all, Value{Key: s.Key, Value: defaults[s.Key], Origin: originDefault, Accepts: s.Accepts})
+	}
+	return all
+}
+
 // walk calls f for every leaf of a config struct, by its mapstructure name.
 func walk(prefix string, v reflect.Value, f func(key string, v reflect.Value)) {
 	for i := range v.NumField() {

@@ -29,6 +29,13 @@ func AddPassword(flags *pflag.FlagSet) *PasswordFlag {
 	return p
 }
 
+// AddNewPassword gives a verb that changes a password its --new-password-file.
+func AddNewPassword(flags *pflag.FlagSet) *PasswordFlag {
+	p := &PasswordFlag{}
+	flags.StringVar(&p.file, "new-password-file", "", "`file` whose first line is the new password (mode 0600); without it, the terminal is asked")
+	return p
+}
+
 // Read gets an existing key's password.
 func (p *PasswordFlag) Read(std IO, prompt string) (string, error) {
 	if p.file != "" {
