@@ -36,6 +36,7 @@ type initOptions struct {
 	chainID uint64
 	params  string
 	dev     bool
+	missing bool
 }
 
 func newInit(std cli.IO) *cobra.Command {
@@ -55,6 +56,7 @@ func newInit(std cli.IO) *cobra.Command {
 	f.Uint64Var(&o.chainID, "chain-id", defaultChainID, "chain id, 1 or more")
 	f.StringVar(&o.params, "params", "", "`file` with the module's genesis parameters: JSON for the market, bytes as they are for another module")
 	f.BoolVar(&o.dev, "dev-accounts", false, "market parameters for development: 10 funded accounts whose keys are public")
+	f.BoolVar(&o.missing, "if-missing", false, "succeed and change nothing if the directory holds a chain already")
 	out := cli.AddOutput(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		if (o.params == "") == !o.dev {
@@ -81,7 +83,10 @@ type created struct {
 }
 
 func runInit(ctx context.Context, o *initOptions, cfg *cli.Config, out *cli.Output, std cli.IO) error {
-	if err := mustBeUnused(cfg.DataDir); err != nil {
+	if err := mustBeUnused(cfg.DataDir); o.missing && errors.Is(err, store.ErrInitialized) {
+		fmt.Fprintf(std.Err, "%s holds a chain already, nothing was changed\n", cfg.DataDir)
+		return nil
+	} else if err != nil {
 		return err
 	}
 	program, err := node.LoadProgram(ctx, &cfg.Config, cli.NewLogger(std.Err, cfg.Log))
@@ -121,7 +126,7 @@ func runInit(ctx context.Context, o *initOptions, cfg *cli.Config, out *cli.Outp
 func mustBeUnused(dir string) error {
 	s, err := store.Open(dir, store.Options{ReadOnly: true})
 	if err == nil {
-		err = fmt.Errorf("%s holds a chain already, genesis %s", dir, s.GenesisHash())
+		err = fmt.Errorf("%w: %s holds a chain already, genesis %s", store.ErrInitialized, dir, s.GenesisHash())
 		return cli.Hint(errors.Join(err, s.Close()), "choose another --data-dir, or go on with it: kaizen sequence --data-dir %s", dir)
 	}
 	if errors.Is(err, store.ErrNotInitialized) || errors.Is(err, fs.ErrNotExist) {

@@ -84,6 +84,7 @@ func runWrite(ctx context.Context, flags *cli.ConfigFlags, std cli.IO) error {
 	}
 	rpc, sync := w.Addrs()
 	log.Info("write node is up", "rpc", rpc, "sync", sync, "data_dir", cfg.DataDir, "height", w.Head().Height)
+	cli.NotifyUp(ctx, log)
 	return explain(w.Run(ctx), cfg)
 }
 
@@ -114,6 +115,7 @@ func runRead(ctx context.Context, flags *cli.ConfigFlags, std cli.IO) error {
 	}
 	rpc, sync := r.Addrs()
 	log.Info("read node is up", "rpc", rpc, "sync", sync, "data_dir", cfg.DataDir, "height", r.Head().Height, "follows", cfg.Sync.WriteNode)
+	cli.NotifyUp(ctx, log)
 	return explain(r.Run(ctx), cfg)
 }
 

@@ -118,6 +118,7 @@ func (f *flags) run(ctx context.Context, std cli.IO) error {
 		}
 		return explain(err, &opt)
 	}
+	cli.NotifyUp(ctx, log)
 	return explain(errors.Join(s.Run(ctx), s.Close()), &opt)
 }
 

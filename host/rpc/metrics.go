@@ -23,6 +23,13 @@ type metrics struct {
 	unknown       methodMetrics
 }
 
+// limitNames are the values of the label limit (RPC.md, Metrics).
+var limitNames = []string{"body", "rate", "concurrent", "memory", "connections", "per_address", "read_timeout", "slow_client", "subscriptions", "total_subscriptions"}
+
+// closeReasons are the values of the label reason of subscriptions that the node
+// closed.
+var closeReasons = []string{api.ReasonSlow, api.ReasonRolledBack, api.ReasonInternal, api.ReasonPruned, api.ReasonNotOnChain}
+
 // methodMetrics are the two that every successful call touches, looked up once.
 type methodMetrics struct {
 	ok      prometheus.Counter
@@ -50,8 +57,16 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		closed: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kaizen_rpc_subscriptions_closed_total",
 			Help: "Subscriptions that the node closed, by reason."}, []string{"reason"}),
 	}
+	// A series that begins at zero shows its first increase.
+	for _, limit := range limitNames {
+		m.limited.WithLabelValues(limit)
+	}
+	for _, reason := range closeReasons {
+		m.closed.WithLabelValues(reason)
+	}
 	for t, name := range topicNames {
 		m.notified[t] = m.notifications.WithLabelValues(name)
+		m.subscriptions.WithLabelValues(name)
 	}
 	for _, c := range []prometheus.Collector{m.requests, m.seconds, m.connections, m.limited, m.subscriptions, m.notifications, m.closed} {
 		if err := reg.Register(c); err != nil {
