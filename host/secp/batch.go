@@ -9,7 +9,7 @@ import (
 
 // minLanes is the least number of signatures for which the lanes are faster than
 // libsecp256k1 one after the other (BenchmarkFew).
-const minLanes = 3
+const minLanes = 2
 
 // wide says that signatures are recovered side by side. Only tests change it.
 var wide = lanes.Available()
@@ -18,7 +18,7 @@ var wide = lanes.Available()
 func (Crypto) RecoverAll(signers []*stf.Signer) { RecoverAll(signers) }
 
 // RecoverAll sets Address and OK of each signer to what [Recover] says of its Digest
-// and Sig. Three or more at once are faster on processors with AVX-512 IFMA.
+// and Sig. Two or more at once are faster on processors with AVX-512 IFMA.
 func RecoverAll(signers []*stf.Signer) {
 	if !wide || len(signers) < minLanes {
 		for _, s := range signers {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/ethereum/go-ethereum/crypto"
 
+	"github.com/kaizenchain/kaizen/host/secp/internal/lanes"
 	"github.com/kaizenchain/kaizen/host/stf"
 	"github.com/kaizenchain/kaizen/stf-modules/abi"
 )
@@ -27,7 +28,10 @@ func bothWays(t *testing.T, test func(t *testing.T)) {
 }
 
 // kinds is how many kinds of signature there are, most of them wrong.
-const kinds = 12
+const (
+	kinds       = 14
+	exceptional = 12 // the first of those that the lanes leave to the reference
+)
 
 // maker makes signatures of all kinds.
 type maker struct {
@@ -93,6 +97,49 @@ func (m *maker) spoil(s *stf.Signer, kind int) {
 		clear(s.Digest[:])
 	case 11:
 		n.FillBytes(s.Digest[:])
+	case exceptional:
+		m.exceptional(s, new(big.Int))
+	case exceptional + 1:
+		m.exceptional(s, new(big.Int).Lsh(big.NewInt(1), 249))
+	}
+}
+
+// exceptional makes a signature by the key q, with z = -r. If q is 0, that is no key,
+// and if q is 2·256^31, the lanes add 256^31·G to itself at the end: either way one of
+// their formulas does not apply.
+func (m *maker) exceptional(s *stf.Signer, q *big.Int) {
+	n := crypto.S256().Params().N
+	nonce, v := new(big.Int).SetUint64(m.rng.Uint64()), new(big.Int)
+	for {
+		nonce.Add(nonce, big.NewInt(1))
+		r, y := crypto.S256().ScalarBaseMult(nonce.Bytes())
+		v.Sub(q, big.NewInt(1)).Mul(v, r).Mul(v, new(big.Int).ModInverse(nonce, n)).Mod(v, n) // s: q = (s·nonce - z)/r
+		if v.Cmp(new(big.Int).Rsh(n, 1)) > 0 || r.Cmp(n) >= 0 {
+			continue
+		}
+		r.FillBytes(s.Sig[:32])
+		v.FillBytes(s.Sig[32:64])
+		s.Sig[64] = 27 + byte(y.Bit(0))
+		v.Sub(n, r).FillBytes(s.Digest[:])
+		return
+	}
+}
+
+// TestExceptional: the exceptional signatures are what they are meant to be.
+func TestExceptional(t *testing.T) {
+	m, b := newMaker(t, 6), new(batch)
+	for kind, valid := range map[int]bool{exceptional: false, exceptional + 1: true} {
+		s := m.signer(t, kind)
+		if _, ok := reference(s); ok != valid {
+			t.Errorf("kind %d: valid is %t", kind, ok)
+		}
+		if !lanes.Available() {
+			continue
+		}
+		b.jobs[0] = lanes.Job{Digest: &s.Digest, RS: (*[64]byte)(s.Sig[:64]), Odd: s.Sig[64] == 28}
+		if b.lanes.Recover(b.jobs[:1]); b.jobs[0].Verdict != lanes.Unsure {
+			t.Errorf("kind %d: the lanes are sure", kind)
+		}
 	}
 }
 

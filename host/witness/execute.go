@@ -144,11 +144,14 @@ func run(exec *stf.Executor, inspect stf.Inspector, b *chain.Block, view stf.Vie
 	if err := judged(err, "begin_block", after); err != nil {
 		return nil, err
 	}
+	txs := make([]*stf.Tx, len(b.Txs))
 	for i, raw := range b.Txs {
-		tx := &stf.Tx{Raw: raw}
-		if err := inspect.Inspect(tx); err != nil {
-			return nil, err
-		}
+		txs[i] = &stf.Tx{Raw: raw}
+	}
+	if err := inspect.Inspect(txs...); err != nil {
+		return nil, err
+	}
+	for i, tx := range txs {
 		if err := judged(open.Apply(tx), fmt.Sprintf("transaction %d", i), after); err != nil {
 			return nil, err
 		}

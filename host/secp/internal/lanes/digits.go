@@ -114,7 +114,7 @@ func (s signed) write(lane int, to *[multipleWindows][Lanes]uint8) bool {
 	return s[2]>>topBits == 0
 }
 
-// writeComb writes k as digits 2m - 255, m below 256, the lowest first; k is below n,
+// writeComb writes k as digits 2m - 255, m below 256, the lowest first; k is at most n,
 // and if it is even, k - n is written, which is odd.
 func writeComb(k *words, lane int, to *[combWindows][Lanes]uint8) {
 	m := k.half(1) // (k + 2^256 - 1) / 2

@@ -20,7 +20,7 @@ var tableOfG = sync.OnceValue(makeGenerator)
 
 func makeGenerator() *generator {
 	g := new(generator)
-	m := &generatorMaker{next: point{base.x, base.y, one}}
+	m := &generatorMaker{next: [1]point{{base.x, base.y, one}}}
 	for w := 0; w < combWindows; w += Lanes {
 		m.powers()
 		m.oddMultiples()
@@ -31,12 +31,13 @@ func makeGenerator() *generator {
 
 // generatorMaker makes eight windows at a time, one in each lane.
 type generatorMaker struct {
-	next     point             // a power of two times G, the same in all lanes
+	next     [1]point          // a power of two times G, the same in all lanes
 	points   [combPoints]point // odd multiples
 	products [combPoints]number
 	twice    [1]point
-	h        number
-	t        scratch
+	step     [2]affine // the first of them
+	h        [2]number
+	t        [2]scratch
 	n        normalizer
 }
 
@@ -45,22 +46,22 @@ type generatorMaker struct {
 func (m *generatorMaker) powers() {
 	first := &m.points[0]
 	for lane := range Lanes {
-		first.x.copyLane(lane, &m.next.x)
-		first.y.copyLane(lane, &m.next.y)
-		first.z.copyLane(lane, &m.next.z)
-		double(&m.next, combBits, &m.t)
+		first.x.copyLane(lane, &m.next[0].x)
+		first.y.copyLane(lane, &m.next[0].y)
+		first.z.copyLane(lane, &m.next[0].z)
+		double(m.next[:], combBits, &m.t)
 	}
 	m.n.run(m.points[:1], m.products[:1])
 }
 
 func (m *generatorMaker) oddMultiples() {
 	m.twice[0] = m.points[0]
-	double(&m.twice[0], 1, &m.t)
+	double(m.twice[:], 1, &m.t)
 	m.n.run(m.twice[:], m.products[:1])
-	step := affine{m.twice[0].x, m.twice[0].y}
+	m.step[0] = affine{m.twice[0].x, m.twice[0].y}
 	for i := 1; i < combPoints; i++ {
 		m.points[i] = m.points[i-1]
-		add(&m.points[i], &step, &m.h, &m.t)
+		add(m.points[i:i+1], &m.step, &m.h, &m.t)
 	}
 	m.n.run(m.points[:], m.products[:])
 }

@@ -86,13 +86,14 @@ func (b *Batch) recover(jobs []Job) {
 	for i := range b.live {
 		b.prepare(i)
 	}
-	b.fill()
+	// In lanes that are left over is what was there before. Nobody reads what becomes
+	// of it, and lanes do not mix.
 	used := (b.live + Lanes - 1) / Lanes
 	for g := 0; g < used; g += 2 {
 		b.root(g)
 	}
-	for g := range used {
-		b.multiply(g)
+	for g := 0; g < used; g += 2 {
+		b.multiply(g, min(g+2, used))
 	}
 	b.norm.run(b.points[:used], b.products[:used])
 	for g := range used {
@@ -125,10 +126,11 @@ func (b *Batch) invertScalars() {
 		lanes[i].product = product
 		product = montgomery(&lanes[i].r, &product)
 	}
-	// Here r stands for r/2^256 in Montgomery form. What is to be multiplied by those
-	// after it has to lose a 2^256, so that the products are Montgomery forms again.
+	// Each multiplication divides by 2^256, as if r were the Montgomery form of another
+	// number r'. So product is the Montgomery form of the product of all r', rest
+	// becomes its inverse in plain form, and l.inverse is the Montgomery form of 1/r.
 	rest := inverse(&product)
-	rest = montgomery(&rest, &words{1})
+	rest = montgomery(&rest, &radixSquared)
 	for i := len(lanes) - 1; i >= 0; i-- {
 		l := &lanes[i]
 		l.inverse = montgomery(&rest, &l.product)
@@ -142,9 +144,7 @@ func (b *Batch) prepare(i int) {
 	group, at := i/Lanes, i%Lanes
 	z := parse(l.job.Digest[:])
 	ofG := montgomery(&z, &l.inverse)
-	if !ofG.isZero() {
-		ofG, _ = order.minus(&ofG)
-	}
+	ofG, _ = order.minus(&ofG) // n for 0, which is the same
 	ofR := montgomery(&l.s, &l.inverse)
 	if !b.digits[group].set(at, &ofG, &ofR) {
 		b.unsure[group] |= 1 << at
@@ -153,14 +153,6 @@ func (b *Batch) prepare(i int) {
 	b.odd[group][at] = 0
 	if l.job.Odd {
 		b.odd[group][at] = 1
-	}
-}
-
-// fill gives lanes that are left over in the last group the abscissa of one that has
-// a job: nobody reads what becomes of them.
-func (b *Batch) fill() {
-	for i := b.live; i%Lanes != 0; i++ {
-		b.x[i/Lanes].set(i%Lanes, &b.lanes[0].r)
 	}
 }
 
@@ -178,18 +170,20 @@ func (b *Batch) root(g int) {
 	}
 }
 
-// multiply computes the keys of group g. A lane where Z is zero met an exception; it
-// gets another Z, since all inverses of a lane are computed from one product.
-func (b *Batch) multiply(g int) {
-	b.m.run(&b.x[g], &b.y[g], &b.digits[g], tableOfG())
-	p := &b.points[g]
-	*p = b.m.acc
-	zero := normal(&b.h, &p.z)
-	b.unsure[g] |= zero
-	for at := range Lanes {
-		if zero>>at&1 == 1 {
-			p.z.copyLane(at, &one)
+// multiply computes the keys of groups from to to, one or two. A lane where Z is zero
+// met an exception; it gets another Z, since all inverses of a lane are computed from
+// one product.
+func (b *Batch) multiply(from, to int) {
+	b.m.run(b.x[from:to], b.y[from:to], b.digits[from:to], tableOfG())
+	for g, p := range b.m.acc[:to-from] {
+		zero := normal(&b.h, &p.z)
+		b.unsure[from+g] |= zero
+		for at := range Lanes {
+			if zero>>at&1 == 1 {
+				p.z.copyLane(at, &one)
+			}
 		}
+		b.points[from+g] = p
 	}
 }
 

@@ -24,7 +24,13 @@ func rootAVX512(y, square *number, odd *[Lanes]uint64, t *scratch) uint64
 func doubleAVX512(p *point, n int, t *scratch)
 
 //go:noescape
+func doublePairAVX512(p *[2]point, n int, t *[2]scratch)
+
+//go:noescape
 func addAVX512(p *point, q *affine, h *number, t *scratch)
+
+//go:noescape
+func addPairAVX512(p *[2]point, q *[2]affine, h *[2]number, t *[2]scratch)
 
 //go:noescape
 func selectAVX512(out *affine, xs, ys *[multiples]number, digits *[Lanes]uint8)
@@ -39,10 +45,25 @@ func mul(out, a, b *number)                      { mulAVX512(out, a, b) }
 func cube(out, a *number)                        { cubeAVX512(out, a) }
 func square(a, b *number, n int)                 { squareAVX512(a, b, n) }
 func normal(out, a *number) uint64               { return normalAVX512(out, a) }
-func double(p *point, n int, t *scratch)         { doubleAVX512(p, n, t) }
 func keccak(out *[4][Lanes]uint64, x, y *number) { keccakAVX512(out, x, y) }
 
-func add(p *point, q *affine, h *number, t *scratch) { addAVX512(p, q, h, t) }
+// double doubles one or two vectors of points n times.
+func double(p []point, n int, t *[2]scratch) {
+	if len(p) == 2 {
+		doublePairAVX512((*[2]point)(p), n, t)
+		return
+	}
+	doubleAVX512(&p[0], n, &t[0])
+}
+
+// add adds one or two vectors of points.
+func add(p []point, q *[2]affine, h *[2]number, t *[2]scratch) {
+	if len(p) == 2 {
+		addPairAVX512((*[2]point)(p), q, h, t)
+		return
+	}
+	addAVX512(&p[0], &q[0], &h[0], &t[0])
+}
 
 func root(y, square *number, odd *[Lanes]uint64, t *scratch) uint64 {
 	return rootAVX512(y, square, odd, t)

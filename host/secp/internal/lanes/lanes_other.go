@@ -8,12 +8,13 @@ const available = false
 
 func missing() { panic("lanes: called on a processor without lanes") }
 
-func mul(out, a, b *number)                          { missing() }
-func cube(out, a *number)                            { missing() }
-func square(a, b *number, n int)                     { missing() }
-func double(p *point, n int, t *scratch)             { missing() }
-func add(p *point, q *affine, h *number, t *scratch) { missing() }
-func keccak(out *[4][Lanes]uint64, x, y *number)     { missing() }
+func mul(out, a, b *number)                      { missing() }
+func cube(out, a *number)                        { missing() }
+func square(a, b *number, n int)                 { missing() }
+func keccak(out *[4][Lanes]uint64, x, y *number) { missing() }
+func double(p []point, n int, t *[2]scratch)     { missing() }
+
+func add(p []point, q *[2]affine, h *[2]number, t *[2]scratch) { missing() }
 
 func normal(out, a *number) uint64 {
 	missing()

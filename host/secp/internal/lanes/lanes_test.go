@@ -7,33 +7,11 @@ import (
 	"fmt"
 	"math/big"
 	"math/rand/v2"
-	"os"
 	"testing"
 	"unsafe"
 
 	"github.com/ethereum/go-ethereum/crypto"
-
-	"github.com/kaizenchain/kaizen/host/secp/internal/lanes/gen"
 )
-
-var update = flag.Bool("update", false, "write lanes_amd64.s")
-
-// TestAssembly: the committed assembly is what the generator prints.
-func TestAssembly(t *testing.T) {
-	want := gen.Assembly()
-	if *update {
-		if err := os.WriteFile("lanes_amd64.s", want, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	have, err := os.ReadFile("lanes_amd64.s")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(have, want) {
-		t.Error("lanes_amd64.s is not what package gen prints: go test ./host/secp/internal/lanes -run TestAssembly -update")
-	}
-}
 
 var onHeap *Batch
 
@@ -235,7 +213,7 @@ func TestExceptions(t *testing.T) {
 			}
 		}
 	}
-	// u1 = 0 is -n·G, so that the comb alone ends at infinity.
+	// A factor of zero: what is added of G comes to -n·G.
 	all := []recovered{newRecovered(new(big.Int), big.NewInt(1), big.NewInt(1), true), newRecovered(group, big.NewInt(2), big.NewInt(3), true)}
 	check(t, b, all)
 }

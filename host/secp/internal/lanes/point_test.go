@@ -60,36 +60,42 @@ func TestComb(t *testing.T) {
 func TestTableOfR(t *testing.T) {
 	requireLanes(t)
 	m := new(multiplier)
-	m.table(&base.x, &base.y)
+	m.makeTables(m.acc[:], []number{base.x, base.x}, []number{base.y, base.y})
+	if m.tables[0] != m.tables[1] {
+		t.Error("two vectors with the same points get different tables")
+	}
+	r := &m.tables[0]
 	for e := range multiples {
 		odd := big.NewInt(2*int64(e) + 1)
-		point{m.xs[e], m.ys[e], m.acc.z}.is(t, "R", func(int) *big.Int { return odd })
-		point{m.lambdaXs[e], m.ys[e], m.acc.z}.is(t, "lambda·R", func(int) *big.Int { return new(big.Int).Mul(odd, lambda) })
+		point{r.xs[e], r.ys[e], r.z}.is(t, "R", func(int) *big.Int { return odd })
+		point{r.lambdaXs[e], r.ys[e], r.z}.is(t, "lambda·R", func(int) *big.Int { return new(big.Int).Mul(odd, lambda) })
 	}
 	var q affine
 	for d := range uint8(16) {
 		digits := [Lanes]uint8{d, 15 - d, d ^ 1, d ^ 2, d ^ 4, d ^ 8, 0, 15}
-		choose(&q, &m.xs, &m.ys, &digits)
-		point{q.x, q.y, m.acc.z}.is(t, "choose", func(i int) *big.Int { return big.NewInt(2*int64(digits[i]) - 15) })
+		choose(&q, &r.xs, &r.ys, &digits)
+		point{q.x, q.y, r.z}.is(t, "choose", func(i int) *big.Int { return big.NewInt(2*int64(digits[i]) - 15) })
 	}
 }
 
-// TestMultiplier: k1·R + k2·G for R = G.
+// TestMultiplier: k1·R + k2·G for R = G, with one vector and with two.
 func TestMultiplier(t *testing.T) {
 	requireLanes(t)
 	rng, m := rand.New(rand.NewPCG(1, 1)), new(multiplier)
-	for range 20 {
-		var d digits
-		var sums [Lanes]*big.Int
-		for i := range Lanes {
+	for round := range 20 {
+		d := make([]digits, 1+round%2)
+		sums := make([]*big.Int, len(d)*Lanes)
+		for i := range sums {
 			ofG := new(big.Int).Mod(words{rng.Uint64(), rng.Uint64(), rng.Uint64(), rng.Uint64()}.big(), group)
 			ofR := new(big.Int).Mod(words{rng.Uint64(), rng.Uint64(), rng.Uint64(), rng.Uint64()}.big(), group)
 			g, r := wordsOf(ofG), wordsOf(ofR)
-			d.set(i, &g, &r)
+			d[i/Lanes].set(i%Lanes, &g, &r)
 			sums[i] = ofG.Add(ofG, ofR)
 		}
-		m.run(&base.x, &base.y, &d, tableOfG())
-		m.acc.is(t, "multiplier", func(i int) *big.Int { return sums[i] })
+		m.run([]number{base.x, base.x}, []number{base.y, base.y}, d, tableOfG())
+		for v := range d {
+			m.acc[v].is(t, "multiplier", func(i int) *big.Int { return sums[v*Lanes+i] })
+		}
 	}
 }
 
@@ -99,13 +105,13 @@ func TestMultiplier(t *testing.T) {
 // such a lane must be zero at the end, and only there.
 func TestExceptionInLadder(t *testing.T) {
 	requireLanes(t)
-	var d digits
-	lane := 0
+	all := make([]digits, 1)
+	d, lane := &all[0], 0
 	for i := int64(-20); i <= 20 && lane < 6; i++ {
 		for j := int64(-20); j <= 20 && lane < 6; j++ {
 			x := new(big.Int).Add(times64(a1, i), times64(a2, j))
 			y := new(big.Int).Sub(times64(a1, j), times64(b1, i))
-			lane += plant(&d, lane, x, y)
+			lane += plant(d, lane, x, y)
 		}
 	}
 	if lane < 6 {
@@ -116,9 +122,9 @@ func TestExceptionInLadder(t *testing.T) {
 		d.set(i, &k, &k)
 	}
 	m := new(multiplier)
-	m.run(&base.x, &base.y, &d, tableOfG())
+	m.run([]number{base.x}, []number{base.y}, all, tableOfG())
 	var n number
-	if zero := normal(&n, &m.acc.z); zero != 0x3f {
+	if zero := normal(&n, &m.acc[0].z); zero != 0x3f {
 		t.Errorf("Z is zero in lanes %08b, want 00111111", zero)
 	}
 }

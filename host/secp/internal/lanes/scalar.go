@@ -14,6 +14,9 @@ const orderInverse = 0x4b0dff665588b13f // -1/n modulo 2^64
 // Montgomery form.
 var radix = words{0x402da1732fc9bebf, 0x4551231950b75fc4, 1, 0}
 
+// radixSquared is 2^512 modulo n.
+var radixSquared = words{0x896cf21467d7d140, 0x741496c20e7cf878, 0xe697f5e45bcd07c6, 0x9d671cd581c69bc5}
+
 // parse reads a big-endian number of 32 bytes.
 func parse(b []byte) words {
 	_ = b[31]
@@ -87,21 +90,6 @@ func montgomery(a, b *words) words {
 	r := words{t0, t1, t2, t3}
 	if d, borrow := r.minus(&order); t4 == 1 || borrow == 0 {
 		return d
-	}
-	return r
-}
-
-// inverse is the Montgomery form of 1/a, where a is in Montgomery form and not zero:
-// a to the power of n - 2.
-func inverse(a *words) words {
-	power := order
-	power[0] -= 2
-	r := radix
-	for i := 255; i >= 0; i-- {
-		r = montgomery(&r, &r)
-		if power[i/64]>>(i%64)&1 == 1 {
-			r = montgomery(&r, a)
-		}
 	}
 	return r
 }

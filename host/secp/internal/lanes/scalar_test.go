@@ -48,13 +48,11 @@ func TestMontgomery(t *testing.T) {
 }
 
 func TestInverse(t *testing.T) {
-	n := 0
 	scalars(rand.New(rand.NewPCG(2, 2)), func(a words) {
-		if n++; a.isZero() || n > 1000 {
+		if a.isZero() {
 			return
 		}
-		in := inverse(&a)
-		if product := montgomery(&in, &a); product != radix {
+		if in := inverse(&a); in.big().Cmp(new(big.Int).ModInverse(a.big(), group)) != 0 {
 			t.Fatalf("1/%x is not %x", a.big(), in.big())
 		}
 	})

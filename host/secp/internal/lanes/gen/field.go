@@ -269,11 +269,13 @@ func (p *printer) settle(s *sum) (top int64) {
 	}
 	r := s.registers
 	over := p.split(s, base)
-	p.op("VPMADD52LUQ", z(foldSmall), z(scratch), z(r[0]))
-	p.op("VPMADD52HUQ", z(foldSmall), z(scratch), z(r[1]))
 	folded := new(big.Int).Mul(over, big.NewInt(small))
+	p.op("VPMADD52LUQ", z(foldSmall), z(scratch), z(r[0]))
 	s.columns[0].addMax(minimum(folded, big.NewInt(limbMax)))
-	s.columns[1].addMax(folded.Rsh(folded, limbBits))
+	if folded.BitLen() > limbBits {
+		p.op("VPMADD52HUQ", z(foldSmall), z(scratch), z(r[1]))
+		s.columns[1].addMax(folded.Rsh(folded, limbBits))
+	}
 	return p.carry(s, signed)
 }
 

@@ -164,47 +164,108 @@ func (p *printer) negate() {
 	}
 }
 
+// pointBytes and affineBytes are the sizes of points in memory, scratchBytes that of
+// what the operations on one may overwrite.
+const (
+	pointBytes   = 3 * numberBytes
+	affineBytes  = 2 * numberBytes
+	scratchBytes = 8 * numberBytes
+)
+
 // points prints doubling and addition in Jacobian coordinates: (X, Y, Z) is
 // (X/Z², Y/Z³). There are no cases: Z becomes zero where the formula has none and
 // stays so.
+//
+// Most of a formula's multiplications wait for each other and leave the multipliers
+// idle half of the time, so there are functions for two vectors of points as well,
+// side by side in memory, whose multiplications take turns.
 func (p *printer) points() {
-	p.begin("// doubleAVX512 doubles a point n times, n > 0.", "doubleAVX512", 0,
+	p.double("double", "a vector of points", 1)
+	p.double("doublePair", "two vectors of points", 2)
+	p.add("add", "a vector of points with Z = 1, to p, and leaves in h by what Z was multiplied", 1)
+	p.add("addPair", "two vectors of points with Z = 1, to p, and leaves in h by what Z was multiplied", 2)
+}
+
+// double prints the formula of dbl-2009-l (Bernstein and Lange) with 4·X·Y² computed
+// directly.
+func (p *printer) double(name, what string, vectors int) {
+	p.begin(fmt.Sprintf("// %sAVX512 doubles %s n times, n > 0.", name, what), name+"AVX512", 0,
 		pointer{"p", "DI"}, pointer{"n", "CX"}, pointer{"t", "R8"})
 	p.load()
 	p.label("doublings")
-	x, y, zz := number("X", "DI", 0), number("Y", "DI", numberBytes), number("Z", "DI", 2*numberBytes)
-	t := scratches("R8", 5)
-	p.mul(zz, 2, y, zz)
-	p.sqr(t[1], 1, y)
-	p.sqr(t[0], 3, x)
-	p.mul(t[2], 1, t[1], x)
-	p.sqr(t[3], 1, t[1])
-	p.sqr(x, 1, t[0], term{-8, t[2]})
-	p.lin(t[4], term{4, t[2]}, term{-1, x})
-	p.mul(y, 1, t[4], t[0], term{-8, t[3]})
-	results(x, y, zz)
+	var all []*jacobian
+	for i := range vectors {
+		all = append(all, newJacobian(i))
+	}
+	each := func(step func(v *jacobian)) {
+		for _, v := range all {
+			step(v)
+		}
+	}
+	each(func(v *jacobian) { p.sqr(v.t[1], 1, v.y) })
+	each(func(v *jacobian) { p.sqr(v.t[0], 3, v.x) })
+	each(func(v *jacobian) { p.mul(v.t[2], 1, v.t[1], v.x) })
+	each(func(v *jacobian) { p.mul(v.z, 2, v.y, v.z) })
+	each(func(v *jacobian) { p.sqr(v.x, 1, v.t[0], term{-8, v.t[2]}) })
+	each(func(v *jacobian) { p.sqr(v.t[3], 1, v.t[1]) })
+	each(func(v *jacobian) { p.lin(v.t[4], term{4, v.t[2]}, term{-1, v.x}) })
+	each(func(v *jacobian) { p.mul(v.y, 1, v.t[4], v.t[0], term{-8, v.t[3]}) })
+	each(func(v *jacobian) { results(v.x, v.y, v.z) })
 	p.op("DECQ", "CX")
 	p.op("JNZ", "doublings")
 	p.end()
+}
 
-	p.begin(`// addAVX512 adds q, a point with Z = 1, to p, and leaves in h by what Z was multiplied.`, "addAVX512", 0,
+// add prints the addition of a point with Z = 1.
+func (p *printer) add(name, what string, vectors int) {
+	p.begin(fmt.Sprintf("// %sAVX512 adds q, %s.", name, what), name+"AVX512", 0,
 		pointer{"p", "DI"}, pointer{"q", "SI"}, pointer{"h", "DX"}, pointer{"t", "R8"})
 	p.load()
-	x, y, zz = number("X", "DI", 0), number("Y", "DI", numberBytes), number("Z", "DI", 2*numberBytes)
-	x2, y2, h := number("x", "SI", 0), number("y", "SI", numberBytes), number("h", "DX", 0)
-	t = scratches("R8", 8)
-	p.sqr(t[0], 1, zz)
-	p.mul(h, 1, t[0], x2, term{-1, x})
-	p.mul(t[1], 1, t[0], zz)
-	p.mul(t[2], 1, t[1], y2, term{-1, y})
-	p.mul(zz, 1, h, zz)
-	p.sqr(t[3], 1, h)
-	p.mul(t[4], 1, t[3], h)
-	p.mul(t[5], 1, t[3], x)
-	p.sqr(x, 1, t[2], term{-1, t[4]}, term{-2, t[5]})
-	p.lin(t[6], term{1, t[5]}, term{-1, x})
-	p.mul(t[7], 1, t[4], y)
-	p.mul(y, 1, t[6], t[2], term{-1, t[7]})
-	results(x, y, zz, h)
+	var all []*jacobian
+	for i := range vectors {
+		all = append(all, newJacobian(i))
+	}
+	each := func(step func(v *jacobian)) {
+		for _, v := range all {
+			step(v)
+		}
+	}
+	each(func(v *jacobian) { p.sqr(v.t[0], 1, v.z) })
+	each(func(v *jacobian) { p.mul(v.h, 1, v.t[0], v.x2, term{-1, v.x}) })
+	each(func(v *jacobian) { p.mul(v.t[1], 1, v.t[0], v.z) })
+	each(func(v *jacobian) { p.sqr(v.t[3], 1, v.h) })
+	each(func(v *jacobian) { p.mul(v.t[2], 1, v.t[1], v.y2, term{-1, v.y}) })
+	each(func(v *jacobian) { p.mul(v.t[4], 1, v.t[3], v.h) })
+	each(func(v *jacobian) { p.mul(v.t[5], 1, v.t[3], v.x) })
+	each(func(v *jacobian) { p.sqr(v.x, 1, v.t[2], term{-1, v.t[4]}, term{-2, v.t[5]}) })
+	each(func(v *jacobian) { p.mul(v.z, 1, v.h, v.z) })
+	each(func(v *jacobian) { p.mul(v.t[7], 1, v.t[4], v.y) })
+	each(func(v *jacobian) { p.lin(v.t[6], term{1, v.t[5]}, term{-1, v.x}) })
+	each(func(v *jacobian) { p.mul(v.y, 1, v.t[6], v.t[2], term{-1, v.t[7]}) })
+	each(func(v *jacobian) { results(v.x, v.y, v.z, v.h) })
 	p.end()
+}
+
+// jacobian is what an operation on one vector of points has in memory.
+type jacobian struct {
+	x, y, z *value // the point
+	x2, y2  *value // what is added to it
+	h       *value
+	t       []*value
+}
+
+func newJacobian(i int) *jacobian {
+	v := &jacobian{
+		x:  number("X", "DI", i*pointBytes),
+		y:  number("Y", "DI", i*pointBytes+numberBytes),
+		z:  number("Z", "DI", i*pointBytes+2*numberBytes),
+		x2: number("x", "SI", i*affineBytes),
+		y2: number("y", "SI", i*affineBytes+numberBytes),
+		h:  number("h", "DX", i*numberBytes),
+		t:  scratches("R8", 8),
+	}
+	for _, t := range v.t {
+		t.offset += i * scratchBytes
+	}
+	return v
 }
