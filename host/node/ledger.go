@@ -250,9 +250,17 @@ func ahead(ctx context.Context, p *inspectors, blocks iter.Seq2[*chain.Block, er
 	return out
 }
 
-// onAllCores is the state.Runner of every commit here.
-func onAllCores(jobs []func()) {
-	n := min(runtime.GOMAXPROCS(0), len(jobs))
+// onAllCores is the state.Runner of whatever nobody else waits beside.
+func onAllCores(jobs []func()) { runOn(runtime.GOMAXPROCS(0), jobs) }
+
+// leavingACore is the state.Runner of a write node's commits: transactions go on
+// meanwhile, and would wait for the whole commit if it took every core.
+func leavingACore(jobs []func()) { runOn(max(1, runtime.GOMAXPROCS(0)-1), jobs) }
+
+// runOn lets whoever is ready go first between two jobs: Go would give the core
+// away only after 10 ms.
+func runOn(cores int, jobs []func()) {
+	n := min(cores, len(jobs))
 	next := make(chan func(), len(jobs))
 	for _, job := range jobs {
 		next <- job
@@ -263,11 +271,13 @@ func onAllCores(jobs []func()) {
 		wg.Go(func() {
 			for job := range next {
 				job()
+				runtime.Gosched()
 			}
 		})
 	}
 	for job := range next {
 		job()
+		runtime.Gosched()
 	}
 	wg.Wait()
 }

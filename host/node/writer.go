@@ -127,6 +127,7 @@ func (w *Writer) recover(ctx context.Context) (err error) {
 	if err := w.recoverJournal(); err != nil {
 		return err
 	}
+	w.views.run = leavingACore
 	w.intake = newIntake(w.inspect, w.cfg.Intake.QueueTxs, w.dead)
 	w.prices, err = newPrices(&w.cfg.Oracle, w.lastOracle(), logs.For(w.log, "oracle"))
 	return err

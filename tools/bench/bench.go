@@ -59,9 +59,8 @@ type bench struct {
 	samples  []signed // for raw recovery
 	recover1 float64  // processor time of one recovery, µs, when it was measured last
 	child    *child
-	executes Spread  // admit and execute of one transfer, ns
-	perTx    Spread  // processor time of the whole write node for one transfer, µs
-	capacity float64 // transactions a second over HTTP
+	executes Spread // admit and execute of one transfer, ns
+	perTx    Spread // processor time of the whole write node for one transfer, µs
 }
 
 // measure runs the suites that o names.

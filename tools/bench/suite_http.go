@@ -81,9 +81,6 @@ func (b *bench) overHTTP(n *child, name, generator string, send func([][]byte) (
 		return err
 	}
 	f := rated("http", name, "1/s", recoveryLimit, "1/s", rounds).noted(generator + ", in another process")
-	if b.capacity == 0 {
-		b.capacity = f.Value.Median
-	}
 	b.add(f, byTime("http", name, node, recover).noted("of the node alone"),
 		plain("http", name+": processor time of the node for a transfer", "µs", node...),
 		plain("http", name+": processor time of the load generator for a transfer", "µs", own...))

@@ -49,32 +49,12 @@ func (b *bench) latency() (err error) {
 		defer func() { err = errors.Join(err, c.Close()) }()
 		callers = append(callers, &caller{map[string]string{"http": "HTTP keep-alive", "ws": "WebSocket"}[scheme], c})
 	}
-	if err := b.needCapacity(n); err != nil {
-		return err
-	}
 	for _, c := range callers {
 		if err := b.calm(n, c); err != nil {
 			return err
 		}
 	}
 	return b.busy(n, callers)
-}
-
-// needCapacity measures what the node takes over HTTP, if nobody has.
-func (b *bench) needCapacity(n *child) error {
-	if b.capacity > 0 {
-		return nil
-	}
-	lean := newPoster(n.RPC)
-	defer lean.close()
-	rate, err := b.limit()
-	if err != nil {
-		return err
-	}
-	raws := b.chain.wallets.load(b.roundSize(rate))
-	took, err := lean.postAll(b.ctx, raws)
-	b.capacity = perSecond(len(raws), took)
-	return err
 }
 
 // latencyTime is the length of one latency measurement: percentiles need many
@@ -160,16 +140,21 @@ func byPhase(samples []sample, seals []seal, interval time.Duration) []float64 {
 	return medians
 }
 
-// busy is single transactions beside half of what the node takes.
+// busy is single transactions beside half of what the node and the load generator
+// come to with calls of the same kind.
 func (b *bench) busy(n *child, callers []*caller) (err error) {
 	d := b.latencyTime()
-	rate := b.capacity/2 - float64(len(callers)*probeRate)
-	rate = max(rate, backgroundSize)
-	load, err := b.newBackground(n, rate, d)
+	load, err := b.newBackground(n)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, load.close()) }()
+	most, err := load.most()
+	if err != nil {
+		return err
+	}
+	rate := max(most/2-float64(len(callers)*probeRate), backgroundSize)
+	load.prepare(rate, d)
 	probes := make([][][]byte, len(callers))
 	for i := range callers {
 		probes[i] = b.chain.wallets.load(count(probeRate, d))
@@ -194,7 +179,7 @@ func (b *bench) busy(n *child, callers []*caller) (err error) {
 	if err != nil {
 		return err
 	}
-	b.add(plain("latency", "load beside the next figures", "1/s", rate+float64(len(callers)*probeRate)).noted("half of what the node takes over HTTP"))
+	b.add(plain("latency", "load beside the next figures", "1/s", rate+float64(len(callers)*probeRate)).noted(fmt.Sprintf("half of what it comes to if every call follows an answer: %.0f a second", most)))
 	for i, c := range callers {
 		b.percentiles(c.name+", single transfers at half load", results[i], true)
 	}
@@ -221,10 +206,10 @@ func (b *bench) sealsUnderLoad(n *child, c *caller) (seals []seal, err error) {
 	}
 }
 
-// background is paced load of small calls over a few WebSockets, as market makers
+// background is load of small calls over a few WebSockets, as market makers
 // keep them: a connection and a handler for each call would be most of its cost.
 type background struct {
-	ctx     context.Context
+	*bench
 	clients []*client.Client
 	params  []json.RawMessage
 	every   time.Duration
@@ -233,12 +218,8 @@ type background struct {
 // backgroundConns is how many connections the other load comes over.
 const backgroundConns = 4
 
-func (b *bench) newBackground(n *child, rate float64, d time.Duration) (l *background, err error) {
-	calls := count(rate/backgroundSize, d)
-	l = &background{ctx: b.ctx, every: time.Duration(float64(time.Second) * backgroundSize / rate)}
-	for part := range slices.Chunk(b.chain.wallets.load(calls*backgroundSize), backgroundSize) {
-		l.params = append(l.params, sendParams(part))
-	}
+func (b *bench) newBackground(n *child) (*background, error) {
+	l := &background{bench: b}
 	for range backgroundConns {
 		c, err := client.New("ws://" + n.RPC)
 		if err != nil {
@@ -247,6 +228,28 @@ func (b *bench) newBackground(n *child, rate float64, d time.Duration) (l *backg
 		l.clients = append(l.clients, c)
 	}
 	return l, nil
+}
+
+// prepare makes load for d at a rate of transactions a second.
+func (l *background) prepare(rate float64, d time.Duration) {
+	l.every, l.params = time.Duration(float64(time.Second)*backgroundSize/rate), nil
+	for part := range slices.Chunk(l.chain.wallets.load(count(rate/backgroundSize, d)*backgroundSize), backgroundSize) {
+		l.params = append(l.params, sendParams(part))
+	}
+}
+
+// most is how many transactions a second get through in such calls when each
+// pacer sends the next as soon as it has an answer.
+func (l *background) most() (float64, error) {
+	limit, err := l.limit()
+	if err != nil {
+		return 0, err
+	}
+	l.prepare(limit, l.slice())
+	l.every = 0
+	start := time.Now()
+	_, err = l.run()
+	return perSecond(len(l.params)*backgroundSize, time.Since(start)), err
 }
 
 func (l *background) close() (err error) {

@@ -130,7 +130,7 @@ func (b *bench) recovery() error {
 	}
 	b.add(rated("recovery", "signers recovered, all cores", "1/s", fmt.Sprintf("one core × %d", cores), "1/s", rounds).
 		noted("secp.RecoverReference: libsecp256k1 and one Keccak-256; the limit of everything below"))
-	rounds, err = b.repeat(b.recoveriesAtOnce, b.limit)
+	rounds, err = b.repeat(b.limit, b.recoveriesAtOnce)
 	if err != nil {
 		return err
 	}
