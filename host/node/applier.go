@@ -189,7 +189,7 @@ func (r *Reader) rebuild(ctx context.Context, to uint64) error {
 	if err := again.restore(r.snaps.dir, to, r.log); err != nil {
 		return err
 	}
-	if err := again.replayTo(ctx, r.exec, r.inspect, to, logProgress(r.log, "roll back"), nil); err != nil {
+	if err := again.replayTo(ctx, r.exec, r.inspect, to, logProgress(r.log, "roll back", "blocks"), nil); err != nil {
 		return err
 	}
 	l.versions = again.versions

@@ -67,6 +67,10 @@ type SyncConfig struct {
 	PollMs    uint64 `mapstructure:"poll_ms"`      // read node: a pass at least this often
 	MaxPeers  int    `mapstructure:"max_peers"`    // connections to the sync port
 	Genesis   string `mapstructure:"genesis_hash"` // read node: refuse any other chain; empty: take the write node's on first contact
+
+	Bootstrap            bool     `mapstructure:"bootstrap"`               // read node: an empty directory begins with a snapshot
+	Sources              []string `mapstructure:"sources"`                 // beside the write node, whom to ask for snapshots
+	SnapshotMiBPerSecond int      `mapstructure:"snapshot_mib_per_second"` // snapshots to all who fetch together; 0: none are served
 }
 
 // RPCConfig is `[rpc]`. A zero limit means the default of host/rpc.
@@ -122,7 +126,7 @@ func Defaults() Config {
 		Settler:  SettlerConfig{Enabled: true},
 		STF:      STFConfig{Engine: "compiler"},
 		Intake:   IntakeConfig{QueueTxs: 20_000},
-		Sync:     SyncConfig{Listen: "127.0.0.1:9000", PollMs: 1000, MaxPeers: 64},
+		Sync:     SyncConfig{Listen: "127.0.0.1:9000", PollMs: 1000, MaxPeers: 64, SnapshotMiBPerSecond: 64},
 		RPC:      RPCConfig{Listen: "127.0.0.1:8545"},
 		History:  HistoryConfig{Blocks: 1024, States: 2, MaxReplayBlocks: 100_000},
 		Snapshot: SnapshotConfig{IntervalBlocks: 10_000, Keep: 2, FullEvery: 1, Sign: true},

@@ -12,22 +12,38 @@ import (
 
 // fetchGenesis asks the node to follow for the document of its chain. Without
 // sync.genesis_hash the first answer is believed, and said so: from then on the
-// directory holds this chain and no other.
+// directory holds this chain and no other. With it, any source may give it.
 func fetchGenesis(ctx context.Context, cfg *Config, deps Deps) (*chain.Genesis, error) {
-	client, err := dialStranger(ctx, cfg, deps)
+	sources, _ := sourcesOf(cfg)
+	if cfg.Sync.Genesis == "" {
+		sources = sources[:min(len(sources), 1)]
+	}
+	err := fmt.Errorf("%w: no node is named", ErrConfig)
+	for _, address := range sources {
+		var g *chain.Genesis
+		if g, err = genesisOf(ctx, address, deps); err == nil {
+			err = CheckPinned(cfg, g)
+		}
+		if err != nil {
+			continue
+		}
+		if cfg.Sync.Genesis == "" {
+			deps.Log.Warn("took the chain of the node that is followed; pin it with --genesis-hash to be sure", "node", address, "chain_id", g.ChainID, "genesis_hash", g.Hash())
+		}
+		return g, nil
+	}
+	return nil, err
+}
+
+func genesisOf(ctx context.Context, address string, deps Deps) (*chain.Genesis, error) {
+	client, err := dialStranger(ctx, address, deps)
 	if err != nil {
-		return nil, firstContact(cfg, err)
+		return nil, firstContact(address, err)
 	}
 	defer client.Close()
 	g, err := client.Genesis()
 	if err != nil {
-		return nil, firstContact(cfg, err)
-	}
-	if err := CheckPinned(cfg, g); err != nil {
-		return nil, err
-	}
-	if cfg.Sync.Genesis == "" {
-		deps.Log.Warn("took the chain of the node that is followed; pin it with --genesis-hash to be sure", "node", cfg.Sync.WriteNode, "chain_id", g.ChainID, "genesis_hash", g.Hash())
+		return nil, firstContact(address, err)
 	}
 	return g, nil
 }
@@ -37,17 +53,17 @@ func fetchGenesis(ctx context.Context, cfg *Config, deps Deps) (*chain.Genesis, 
 const firstContactPatience = 5 * time.Second
 
 // dialStranger greets as a node that knows no chain yet.
-func dialStranger(ctx context.Context, cfg *Config, deps Deps) (*wire.Client, error) {
+func dialStranger(ctx context.Context, address string, deps Deps) (*wire.Client, error) {
 	ctx, cancel := context.WithTimeout(ctx, firstContactPatience)
 	defer cancel()
 	identity := wire.Identity{Module: deps.Program.Hash(), Role: wire.RoleReader, Agent: "kaizen/" + Version}
 	backoff := wire.Backoff{Min: backoffMin, Max: backoffMax}
 	for {
-		client, err := wire.Dial(ctx, cfg.Sync.WriteNode, identity, wire.DialOptions{})
+		client, err := wire.Dial(ctx, address, identity, wire.DialOptions{})
 		if err == nil || otherChain(err) || errors.Is(err, wire.ErrAddress) {
 			return client, err
 		}
-		deps.Log.Debug("the node to follow does not answer yet", "node", cfg.Sync.WriteNode, "error", err)
+		deps.Log.Debug("the node to follow does not answer yet", "node", address, "error", err)
 		if pause(ctx, backoff.Next()); ctx.Err() != nil {
 			return nil, err
 		}
@@ -55,9 +71,9 @@ func dialStranger(ctx context.Context, cfg *Config, deps Deps) (*wire.Client, er
 }
 
 // firstContact tells a node that is not there from one that is another.
-func firstContact(cfg *Config, err error) error {
+func firstContact(address string, err error) error {
 	if otherChain(err) {
-		return fmt.Errorf("%w: %s: %w", ErrVerification, cfg.Sync.WriteNode, err)
+		return fmt.Errorf("%w: %s: %w", ErrVerification, address, err)
 	}
-	return fmt.Errorf("%w: %s: %w: is the write node running, and is this its sync port?", ErrUnreachable, cfg.Sync.WriteNode, err)
+	return fmt.Errorf("%w: %s: %w: is the write node running, and is this its sync port?", ErrUnreachable, address, err)
 }

@@ -31,6 +31,17 @@ type Deps struct {
 	// after everything answered is sealed and stored, and while its sync port still
 	// serves. The node stops when it returns.
 	LastBlock func(head chain.Header)
+	// Progress, if not nil, shows what takes long at the start of a read node, instead
+	// of a line in the log every 10 s; unit is the plural of what is counted. The
+	// function beside it takes it away.
+	Progress func(what, unit string) (Progress, func())
+}
+
+func (d *Deps) progress(what, unit string) (Progress, func()) {
+	if d.Progress != nil {
+		return d.Progress(what, unit)
+	}
+	return logProgress(d.Log, what, unit), func() {}
 }
 
 // Errors by which a caller tells why a node does not run or a check failed.

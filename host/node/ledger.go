@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/kaizenchain/kaizen/host/chain"
+	"github.com/kaizenchain/kaizen/host/follow"
 	"github.com/kaizenchain/kaizen/host/state"
 	"github.com/kaizenchain/kaizen/host/stf"
 	"github.com/kaizenchain/kaizen/host/store"
@@ -137,6 +138,21 @@ func (l *ledger) commit(c *stf.Closed, changes []state.Change, finish func(*chai
 		return header, err
 	}
 	return header, nil
+}
+
+// headerBefore is the header of the block that the log begins after, as long as the
+// snapshot that the chain in this directory began with is there. Those who start
+// from the same snapshot compare it with theirs.
+func (l *ledger) headerBefore() (chain.Header, error) {
+	before := l.store.Before()
+	s, err := SnapshotDir(l.store.Dir()).At(before.Number)
+	if err == nil {
+		err = s.CheckBlock(before)
+	}
+	if err != nil {
+		return chain.Header{}, fmt.Errorf("%w: %w", follow.ErrNotAvailable, err)
+	}
+	return s.Manifest.Header, nil
 }
 
 // maintain keeps the transaction index in order. It is derived data: a failure

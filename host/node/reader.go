@@ -13,7 +13,6 @@ import (
 	"github.com/kaizenchain/kaizen/host/follow"
 	"github.com/kaizenchain/kaizen/host/rpc/api"
 	"github.com/kaizenchain/kaizen/host/stf"
-	"github.com/kaizenchain/kaizen/host/store"
 	"github.com/kaizenchain/kaizen/host/wire"
 )
 
@@ -58,7 +57,7 @@ func NewReader(ctx context.Context, cfg Config, deps Deps) (r *Reader, err error
 			err = errors.Join(err, opened.close())
 		}
 	}()
-	st, err := openOrFetch(ctx, &cfg, deps)
+	st, from, err := openOrFetch(ctx, &cfg, deps)
 	if err != nil {
 		return nil, damaged(err)
 	}
@@ -67,7 +66,7 @@ func NewReader(ctx context.Context, cfg Config, deps Deps) (r *Reader, err error
 		return nil, err
 	}
 	r.runs = openRuns(cfg.DataDir, deps.Log)
-	if err := r.recover(ctx); err != nil {
+	if err := r.recover(ctx, from); err != nil {
 		return nil, err
 	}
 	r.dialing = r.dial
@@ -78,23 +77,6 @@ func NewReader(ctx context.Context, cfg Config, deps Deps) (r *Reader, err error
 	r.runs.begin(api.RoleRead, addrOf(r.serve.rpcPort))
 	r.snaps.ready(begin)
 	return r, nil
-}
-
-// openOrFetch opens the store, and makes it first if there is none.
-func openOrFetch(ctx context.Context, cfg *Config, deps Deps) (*store.Store, error) {
-	opts := storeOptions(cfg, deps.Log)
-	st, err := store.Open(cfg.DataDir, opts)
-	if !errors.Is(err, store.ErrNotInitialized) {
-		return st, err
-	}
-	g, err := fetchGenesis(ctx, cfg, deps)
-	if err != nil {
-		return nil, err
-	}
-	if err := store.Init(cfg.DataDir, g, opts); err != nil {
-		return nil, err
-	}
-	return store.Open(cfg.DataDir, opts)
 }
 
 func (r *Reader) check(g *chain.Genesis, program stf.Program) error {
@@ -120,7 +102,9 @@ func CheckPinned(cfg *Config, g *chain.Genesis) error {
 	return nil
 }
 
-func (r *Reader) recover(ctx context.Context) (err error) {
+// recover executes what is stored, from the newest snapshot or the state that a
+// bootstrap has just restored.
+func (r *Reader) recover(ctx context.Context, from *restored) (err error) {
 	st, program := r.views.store, r.views.program
 	if r.exec, err = stf.NewExecutor(program); err != nil {
 		return err
@@ -131,14 +115,16 @@ func (r *Reader) recover(ctx context.Context) (err error) {
 	if r.views.ledger, err = newLedger(st, r.exec, r.cfg.History.Blocks); err != nil {
 		return err
 	}
-	if err := r.views.restore(SnapshotDir(r.cfg.DataDir), st.Height(), r.log); err != nil {
+	if from != nil {
+		r.views.begin(from.tree, from.manifest)
+	} else if err := r.views.restore(SnapshotDir(r.cfg.DataDir), st.Height(), r.log); err != nil {
 		return err
 	}
 	r.views.past = newPast(r.views.ledger, program, r.cfg.History, r.log)
 	r.pruner = newPruner(&r.cfg, r.views, r.log)
 	r.snaps = newSnapshots(&r.cfg, r.views, nil, r.log)
 	r.snaps.needed = r.pruner.snapshotsNeeded
-	if err := r.views.replay(ctx, r.exec, r.inspect, r.snaps.during(logProgress(r.log, "replay"))); err != nil {
+	if err := r.views.replay(ctx, r.exec, r.inspect, r.snaps.during(logProgress(r.log, "replay", "blocks"))); err != nil {
 		return err
 	}
 	r.oracle.Store(&chain.OracleSnapshot{})

@@ -16,12 +16,12 @@ type remote struct {
 	running sync.WaitGroup
 
 	proposed uint64 // as the source said last
-	next     *fetch
+	next     *rangeRead
 	ready    map[*chain.Block]*prepared // of the range that was delivered last
 }
 
-// fetch is a read of blocks that may still be under way.
-type fetch struct {
+// rangeRead is a read of blocks that may still be under way.
+type rangeRead struct {
 	from   uint64
 	done   chan struct{}
 	blocks []*prepared
@@ -73,8 +73,8 @@ func (s *remote) Blocks(from uint64, limit int) ([]*chain.Block, error) {
 	return blocks[:min(len(blocks), limit)], nil
 }
 
-func (s *remote) fetch(from uint64, limit int) *fetch {
-	f := &fetch{from: from, done: make(chan struct{})}
+func (s *remote) fetch(from uint64, limit int) *rangeRead {
+	f := &rangeRead{from: from, done: make(chan struct{})}
 	s.running.Go(func() {
 		defer close(f.done)
 		var blocks []*chain.Block

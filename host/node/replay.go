@@ -315,7 +315,7 @@ func logf(log *slog.Logger) func(format string, args ...any) {
 }
 
 // logProgress logs every 10 s.
-func logProgress(log *slog.Logger, what string) Progress {
+func logProgress(log *slog.Logger, what, unit string) Progress {
 	start := time.Now()
 	next := start.Add(10 * time.Second)
 	return func(done, total, txs uint64) {
@@ -325,7 +325,7 @@ func logProgress(log *slog.Logger, what string) Progress {
 		}
 		next = now.Add(10 * time.Second)
 		rate := float64(done) / now.Sub(start).Seconds()
-		log.Info(what, "blocks", done, "of", total, "transactions", txs, "blocks_per_second", int(rate),
+		log.Info(what, unit, done, "of", total, "transactions", txs, unit+"_per_second", int(rate),
 			"eta", time.Duration(float64(total-done)/rate*float64(time.Second)).Round(time.Second).String())
 	}
 }

@@ -84,7 +84,7 @@ func (s *services) start(g *group, backend rpc.Backend, v *views, own metrics.Se
 		})
 	}
 	if s.syncTCP != nil {
-		server := wire.NewServer(&archive{v}, identityOf(v), wire.Limits{MaxConns: s.cfg.Sync.MaxPeers}, logs.For(s.log, "sync"))
+		server := wire.NewServer(s.archive(v), identityOf(v), wire.Limits{MaxConns: s.cfg.Sync.MaxPeers, SnapshotBytesPerSecond: s.cfg.Sync.SnapshotMiBPerSecond << 20}, logs.For(s.log, "sync"))
 		s.sync = server
 		g.background(func(context.Context) { s.end(g, server.Serve(s.syncTCP)) })
 		g.background(func(ctx context.Context) {
@@ -169,6 +169,19 @@ func identityOf(v *views) wire.Identity {
 	return wire.Identity{ChainID: v.genesis.ChainID, Genesis: v.genesis.Hash(), Module: v.genesis.ModuleHash, Role: role, Agent: "kaizen/" + Version, Document: v.genesis.Append(nil)}
 }
 
+// archive is what the sync port serves from: blocks, and snapshots unless none are to
+// be served.
+func (s *services) archive(v *views) follow.Archive {
+	blocks := &archive{v}
+	if s.cfg.Sync.SnapshotMiBPerSecond == 0 {
+		return blocks
+	}
+	return &struct {
+		*archive
+		*offers
+	}{blocks, newOffers(v, logs.For(s.log, "snapshot"))}
+}
+
 // archive serves followers from the store. It serves what is executed here and
 // durable, and nothing else (invariants 2 and 12).
 type archive struct{ v *views }
@@ -190,6 +203,9 @@ func (a *archive) Header(number uint64) (chain.Header, error) {
 		return a.v.genesisHeader, nil
 	}
 	h, err := a.v.store.Header(number)
+	if errors.Is(err, store.ErrPruned) && number == a.v.store.Before().Number {
+		return a.v.headerBefore()
+	}
 	return h, unavailable(err)
 }
 

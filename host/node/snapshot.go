@@ -80,13 +80,18 @@ func (l *ledger) load(s *snapshot.Snapshot) error {
 	if err != nil {
 		return err
 	}
-	tree, header, err := snapshot.Restore(links, snapshot.Options{Run: l.run, Progress: l.resting()})
+	tree, _, err := snapshot.Restore(links, snapshot.Options{Run: l.run, Progress: l.resting()})
 	if err != nil {
 		return err
 	}
-	l.versions, l.from = state.RestoreVersions(tree, height, l.history), s.Manifest
-	l.setHead(*header)
+	l.begin(tree, s.Manifest)
 	return nil
+}
+
+// begin makes a restored state the present one.
+func (l *ledger) begin(tree *state.Tree, m *snapshot.Manifest) {
+	l.versions, l.from = state.RestoreVersions(tree, m.Header.Height, l.history), m
+	l.setHead(m.Header)
 }
 
 // resting is the progress of work during which this ledger rests.

@@ -121,7 +121,7 @@ func (w *Writer) recover(ctx context.Context) (err error) {
 	}
 	w.snaps = newSnapshots(&w.cfg, w.views, signs, w.log)
 	w.snaps.needed = w.pruner.snapshotsNeeded
-	if err := w.views.replay(ctx, w.exec, w.inspect, w.snaps.during(logProgress(w.log, "replay"))); err != nil {
+	if err := w.views.replay(ctx, w.exec, w.inspect, w.snaps.during(logProgress(w.log, "replay", "blocks"))); err != nil {
 		return err
 	}
 	if err := w.recoverJournal(); err != nil {

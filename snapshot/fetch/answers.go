@@ -164,8 +164,10 @@ func (p *Plan) Kept(r Request) {
 	}
 }
 
-// Relist asks every source for its list again: what they had may be gone.
+// Relist gives the target up and asks every source for its list again: what they
+// had may be gone.
 func (p *Plan) Relist() {
+	p.forget()
 	for i := range p.sources {
 		p.sources[i].listed = false
 	}

@@ -154,6 +154,13 @@ func (p *Plan) answered(s int, r Request) bool {
 	return true
 }
 
+// Drop never asks a source again: what came from it was not an answer at all.
+func (p *Plan) Drop(s int, err error) {
+	if p.sources[s].state != dropped {
+		_ = p.drop(s, err) // it is kept with the source
+	}
+}
+
 // drop never asks a source again.
 func (p *Plan) drop(s int, err error) error {
 	from := &p.sources[s]
@@ -256,11 +263,19 @@ func (p *Plan) Refuse(hash chain.Hash, err error, lie bool) {
 	}
 }
 
+// Discard says that what is on the disk of a snapshot is damaged, through nobody's
+// fault: it is to be fetched again.
+func (p *Plan) Discard(hash chain.Hash) {
+	p.kept = slices.DeleteFunc(p.kept, func(k kept) bool { return k.Hash == hash })
+	p.forget()
+}
+
 func (s *source) has(hash chain.Hash) bool {
 	return s.state == ready && slices.ContainsFunc(s.offers, func(o Offer) bool { return o.Hash == hash })
 }
 
-// Next is what to ask a source now; false if there is nothing.
+// Next is what to ask a source now; false, and the zero request, if there is
+// nothing.
 func (p *Plan) Next(s int) (r Request, ok bool) {
 	from := &p.sources[s]
 	window := Window
@@ -278,8 +293,11 @@ func (p *Plan) Next(s int) (r Request, ok bool) {
 
 func (p *Plan) next(from *source) (r Request, ok bool) {
 	if !from.listed {
-		r = Request{Kind: List}
-		return r, !slices.Contains(from.asked, r)
+		list := Request{Kind: List}
+		if slices.Contains(from.asked, list) {
+			return r, false
+		}
+		return list, true
 	}
 	for _, l := range p.target {
 		if l.wanted && from.has(l.offer.Hash) {
@@ -295,10 +313,11 @@ func (p *Plan) next(from *source) (r Request, ok bool) {
 	if !ok && len(from.asked) == 0 { // an idle one takes over from one that may hang
 		i, ok = l.missing(1)
 	}
-	if ok {
-		l.chunks[i].askers++
+	if !ok {
+		return r, false
 	}
-	return Request{File, l.offer.Hash, i}, ok
+	l.chunks[i].askers++
+	return Request{File, l.offer.Hash, i}, true
 }
 
 // missing is the first chunk that is not there and that so many are asked for.

@@ -70,6 +70,9 @@ func AddConfig(flags *pflag.FlagSet, role Role, keys ...string) *ConfigFlags {
 		}
 		c.keys = append(c.keys, s.Key)
 		flags.Var(&settingFlag{setting: s}, s.FlagName(), flagUsage(&s, defaults[s.Key]))
+		if s.Alone {
+			flags.Lookup(s.FlagName()).NoOptDefVal = "true"
+		}
 	}
 	return c
 }

@@ -31,6 +31,7 @@ type Setting struct {
 	Accepts string // accepted values, for people
 	Flag    string // without dashes; empty: Key with dashes
 	Path    bool   // a file name: relative to the config file that holds it
+	Alone   bool   // its flag without a value means true
 
 	parse func(any) (any, error)
 }
@@ -90,6 +91,9 @@ func Settings() []Setting {
 		text("sync.write_node", "where a read node gets its blocks", "HOST:PORT, tcp://HOST:PORT, ws://HOST:PORT, tls://HOST:PORT or wss://HOST:PORT").check(checkNode).flag("write-node"),
 		integer("sync.poll_ms", "a read node asks for news at least this often, ms", 10, 600_000),
 		integer("sync.max_peers", "connections to the sync port", 1, 100_000),
+		boolean("sync.bootstrap", "a read node in an empty directory starts from the newest snapshot of its sources").alone().flag("bootstrap"),
+		list("sync.sources", "nodes to ask for snapshots beside the one to follow, as sync.write_node names one").each(checkNode).flag("source"),
+		integer("sync.snapshot_mib_per_second", "rate at which snapshots are sent to all who fetch them together, MiB/s; 0: none are served", 0, 1_000_000),
 		text("sync.genesis_hash", "a read node refuses any other chain; empty: takes the write node's on first contact", "0x and 64 hex digits, or empty").check(checkHash).flag("genesis-hash"),
 
 		text("rpc.listen", "address to serve JSON-RPC on; empty: do not serve", "HOST:PORT, or empty").check(checkListen),
@@ -131,6 +135,20 @@ func Defaults(role Role) node.Config {
 
 func (s Setting) path() Setting            { s.Path = true; return s }
 func (s Setting) flag(name string) Setting { s.Flag = name; return s }
+func (s Setting) alone() Setting           { s.Alone = true; return s }
+
+// each adds a test to every item of a list.
+func (s Setting) each(ok func(string) bool) Setting {
+	s.Accepts += ", each HOST:PORT or SCHEME://HOST:PORT"
+	s.parse = func(v any) (any, error) {
+		items, err := parseList(v)
+		if err == nil && slices.ContainsFunc(items.([]string), func(item string) bool { return item == "" || !ok(item) }) {
+			err = errRejected
+		}
+		return items, err
+	}
+	return s
+}
 
 // check adds a test to a text setting.
 func (s Setting) check(ok func(string) bool) Setting {
