@@ -107,9 +107,9 @@ func devKey(i int) *secp.Key {
 	return k
 }
 
-// genesis is a market with a short challenge window.
+// genesis is a market with as short a challenge window as it may have.
 func genesis() *chain.Genesis {
-	p := params.Params{ChallengeWindowMs: 300, Markets: []params.Market{{Base: pair[0], Quote: pair[1], Name: "BTC/USDT",
+	p := params.Params{ChallengeWindowMs: 3000, Markets: []params.Market{{Base: pair[0], Quote: pair[1], Name: "BTC/USDT",
 		Limits: tx.Limits{MinBet: 1, MaxBet: 1_000_000, MaxOpenInterest: 1 << 50}}}}
 	for key, permissions := range map[*secp.Key]uint8{admin: tx.PermAdmin, user: 0, solver: 0, settler: tx.PermSettler} {
 		p.Accounts = append(p.Accounts, params.Account{Address: key.Address(), Balance: 1_000_000_000, Permissions: permissions})

@@ -70,7 +70,7 @@ func TestLargestPagesFit(t *testing.T) {
 	g := traffic.New(1, traffic.Fake{})
 	w := newMarket(t, p, g)
 	const n = 2 * query.MaxWork
-	for _, x := range w.submits(n, rfq.MaxDueMs-500) {
+	for _, x := range w.submits(n, rfq.MaxDueMs-traffic.ChallengeMs) {
 		w.execute(x)
 	}
 	solver := g.Address(8)
@@ -81,14 +81,14 @@ func TestLargestPagesFit(t *testing.T) {
 			t.Errorf("filter %+v: code %x %s %v", f, out.Code, out.Detail, err)
 		}
 	}
-	end := w.ctx.Time + rfq.MaxDueMs - 500
+	end := w.ctx.Time + rfq.MaxDueMs - traffic.ChallengeMs
 	for w.ctx.Time < end-3000 {
 		w.block(2900)
 	}
 	w.price = 1
 	w.block(end - w.ctx.Time)
 	w.price = 100
-	w.block(500 + rfq.GraceMs)
+	w.block(traffic.ChallengeMs + rfq.GraceMs)
 	settle := tx.Transaction{From: g.Address(0), Timestamp: w.ctx.Time, Kind: tx.KindRfqSettle, RfqSettle: tx.RfqSettle{ThesisID: n}}
 	w.execute(w.inspect(g.Sign(0, &settle)))
 	if out, err := p.Query(w.state, w.ctx, query.Thesis(n)); err != nil || !bytes.Contains(out.Output, []byte(`"SettledSolverWin"`)) {

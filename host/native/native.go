@@ -215,6 +215,12 @@ func (h host) Recover(digest *[32]byte, sig *[65]byte) ([20]byte, bool) {
 	return a, ok
 }
 
+func (h host) Signer712(domain *[32]byte, words []byte, sig *[65]byte) ([32]byte, [20]byte, bool) {
+	v, t := h.s.Signer712(domain, words, sig)
+	must(t)
+	return v.Digest, v.Signer, v.OK
+}
+
 func (h host) StateSet(key, value []byte)  { must(h.s.StateSet(key, value)) }
 func (h host) StateDelete(key []byte)      { must(h.s.StateDelete(key)) }
 func (h host) Keccak256(b []byte) [32]byte { return h.s.Keccak256(b) }

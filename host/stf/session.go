@@ -33,7 +33,11 @@ type Session struct {
 	id       chain.Hash
 	written  int // bytes of keys and values
 	output   []byte
-	record   bool // remember hashes in tx
+	record   bool              // remember hashes in tx
+	sum      chain.Hash        // the last hash that was computed
+	address  chain.Address     // the last address that was
+	outer    [2 + 32 + 32]byte // what an EIP-712 digest is the hash of
+	typed    Typed
 
 	// What outlives the call: events, and what a Tx caches.
 	events     arena[[]byte]
@@ -163,21 +167,23 @@ func (s *Session) StateDelete(key []byte) *Trap {
 }
 
 // Keccak256 hashes b, or remembers that inspect hashed the same bytes.
-func (s *Session) Keccak256(b []byte) chain.Hash {
-	if s.tx == nil {
-		return s.Crypto.Keccak256(b)
-	}
-	for i := range s.tx.Hashes {
-		if string(s.tx.Hashes[i].Input) == string(b) {
-			return s.tx.Hashes[i].Sum
+func (s *Session) Keccak256(b []byte) chain.Hash { return *s.keccak(b) }
+
+// keccak is Keccak256; what it points to is valid until the next call.
+func (s *Session) keccak(b []byte) *chain.Hash {
+	if s.tx != nil {
+		for i := range s.tx.Hashes {
+			if h := &s.tx.Hashes[i]; string(h.Input) == string(b) {
+				return &h.Sum
+			}
 		}
 	}
-	sum := s.Crypto.Keccak256(b)
+	s.sum = s.Crypto.Keccak256(b)
 	if s.record && len(s.tx.Hashes) < maxRemembered {
-		s.hashes.add(Keccak{Input: s.bytes.keep(b), Sum: sum})
+		s.hashes.add(Keccak{Input: s.bytes.keep(b), Sum: s.sum})
 		s.tx.Hashes = s.hashes.run()
 	}
-	return sum
+	return &s.sum
 }
 
 // maxRemembered bounds the hashes remembered for one transaction.
@@ -192,16 +198,45 @@ func (s *Session) Recover(digest *[32]byte, sig *[65]byte) (chain.Address, bool,
 	if s.phase < abi.PhaseRead {
 		return chain.Address{}, false, s.forbid(abi.ImportRecover)
 	}
+	a, ok := s.signer(digest, sig)
+	return *a, ok, nil
+}
+
+// signer is Recover; what it points to is valid until the next call.
+func (s *Session) signer(digest *[32]byte, sig *[65]byte) (*chain.Address, bool) {
 	if s.tx != nil {
 		for i := range s.tx.Signers {
-			c := &s.tx.Signers[i]
-			if c.Digest == *digest && c.Sig == *sig {
-				return c.Address, c.OK, nil
+			if c := &s.tx.Signers[i]; c.Digest == *digest && c.Sig == *sig {
+				return &c.Address, c.OK
 			}
 		}
 	}
-	a, ok := s.Crypto.Recover(digest, sig)
-	return a, ok, nil
+	var ok bool
+	s.address, ok = s.Crypto.Recover(digest, sig)
+	return &s.address, ok
+}
+
+// Signer712 is the EIP-712 digest of a struct's words under a domain, and who signed
+// it: Keccak256 twice and Recover, with what each of them remembers.
+// The answer is valid until the next call.
+func (s *Session) Signer712(domain *[32]byte, words []byte, sig *[65]byte) (*Typed, *Trap) {
+	if s.phase < abi.PhaseRead {
+		return nil, s.forbid(abi.ImportSigner712)
+	}
+	b, v := &s.outer, &s.typed
+	b[0], b[1] = 0x19, 0x01
+	*(*[32]byte)(b[2:]), *(*chain.Hash)(b[34:]) = *domain, *s.keccak(words)
+	v.Digest = *s.keccak(b[:])
+	signer, ok := s.signer((*[32]byte)(&v.Digest), sig)
+	v.Signer, v.OK = *signer, ok
+	return v, nil
+}
+
+// Typed is a struct that was signed as EIP-712 says.
+type Typed struct {
+	Digest chain.Hash
+	Signer chain.Address
+	OK     bool // the signature is valid
 }
 
 // Accept names the running transaction: from here on it belongs in the block,

@@ -34,10 +34,11 @@ func (c *counting) RecoverAll(all []*stf.Signer) {
 func calls(s *stf.Session) map[string]*stf.Trap {
 	_, _, get := s.StateGet([]byte("k"))
 	_, _, recover := s.Recover(&[32]byte{}, &[65]byte{})
+	_, signer := s.Signer712(&[32]byte{}, nil, &[65]byte{})
 	s.Keccak256(nil)
 	s.SHA256(nil)
 	return map[string]*stf.Trap{
-		abi.ImportStateGet: get, abi.ImportRecover: recover,
+		abi.ImportStateGet: get, abi.ImportRecover: recover, abi.ImportSigner712: signer,
 		abi.ImportStateSet: s.StateSet([]byte("k"), nil), abi.ImportStateDelete: s.StateDelete([]byte("k")),
 		abi.ImportEmit: s.Emit(nil), abi.ImportAccept: s.Accept(&[32]byte{}),
 		abi.ImportOutput: s.Output(nil), abi.ImportLog: s.LogLine(nil),
@@ -47,7 +48,7 @@ func calls(s *stf.Session) map[string]*stf.Trap {
 // TestPhases: which export may call what (ABI.md, the table of imports).
 func TestPhases(t *testing.T) {
 	always := []string{abi.ImportOutput, abi.ImportLog}
-	read := append(always, abi.ImportStateGet, abi.ImportRecover)
+	read := append(always, abi.ImportStateGet, abi.ImportRecover, abi.ImportSigner712)
 	hook := append(read, abi.ImportStateSet, abi.ImportStateDelete, abi.ImportEmit)
 	for phase, allowed := range map[abi.Phase][]string{
 		abi.PhaseNone: always, abi.PhaseRead: read, abi.PhaseHook: hook, abi.PhaseExecute: append(hook, abi.ImportAccept),
@@ -205,6 +206,42 @@ func TestInspectionIsACache(t *testing.T) {
 	}
 	if crypto.keccaks != 2 || crypto.recovers != 2 {
 		t.Fatalf("%d hashes, %d recoveries: the inspected one was not free", crypto.keccaks, crypto.recovers)
+	}
+}
+
+// TestSigner712: the answer is that of two hashes and a recovery, which a transaction
+// that was inspected remembers.
+func TestSigner712(t *testing.T) {
+	key, err := secp.ParseKey("ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80")
+	if err != nil {
+		t.Fatal(err)
+	}
+	domain, words := chain.Hash{7}, []byte("type hash and members")
+	crypto := &counting{}
+	s := &stf.Session{Crypto: crypto}
+	tx := &stf.Tx{Raw: []byte("tx")}
+	s.Start("inspect", abi.PhaseNone, nil, nil, tx)
+	inner := s.Keccak256(words)
+	digest := s.Keccak256(append(append([]byte{0x19, 0x01}, domain[:]...), inner[:]...))
+	sig, err := key.Sign((*[32]byte)(&digest))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Output(abi.AppendInspection(nil, &abi.Inspection{ID: digest, Signatures: []abi.Signature{{Digest: digest, Sig: sig}}}))
+	s.Inspected(tx, s.Finish(0, ""), nil)
+	new(stf.Recovery).Run(crypto, []*stf.Tx{tx})
+	for i, tx := range []*stf.Tx{tx, {Raw: tx.Raw}} {
+		s.Start("admit", abi.PhaseRead, state.NewOverlay(nil), nil, tx)
+		v, trap := s.Signer712((*[32]byte)(&domain), words, &sig)
+		if trap != nil || v.Digest != digest || v.Signer != key.Address() || !v.OK {
+			t.Fatalf("%+v %v, want digest %s of %s", v, trap, digest, key.Address())
+		}
+		if crypto.keccaks != 2+2*i || crypto.recovers != 1+i {
+			t.Fatalf("%d hashes, %d recoveries", crypto.keccaks, crypto.recovers)
+		}
+	}
+	if v, trap := s.Signer712((*[32]byte)(&domain), words, &[65]byte{}); trap != nil || v.OK || v.Digest != digest {
+		t.Fatalf("no signature: %+v %v", v, trap)
 	}
 }
 

@@ -54,7 +54,7 @@ func newASM() *asm {
 	for _, name := range exportNames[1:] {
 		a.export(name, exportTypes[name], nil, code(opI32Const, 0))
 	}
-	a.body(abi.ExportVersion).code = code(opI32Const, 1)
+	a.body(abi.ExportVersion).code = constant(abi.Version)
 	a.body(abi.ExportInput).code = constant(asmInput)
 	a.body(abi.ExportSchema).code = code(constant(asmSchema), constant(int32(len(asmSchemaText))), a.call(abi.ImportOutput), opI32Const, 0)
 	a.data = [][]byte{code(0, constant(asmSchema), opEnd, len(asmSchemaText), asmSchemaText)}

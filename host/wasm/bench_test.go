@@ -107,6 +107,7 @@ func plainInstance(b *testing.B, file []byte) (*instance, func()) {
 		b.Fatal(err)
 	}
 	in := &instance{mem: newPortable(nil, 0)}
+	in.live = in.mem.live()
 	in.ctx.in = in
 	in.session.Crypto = secp.Crypto{}
 	compiled, err := r.CompileModule(ctx, file)
@@ -137,7 +138,7 @@ func runGuest(b *testing.B, in *instance, begin func()) {
 		tx := txs[i%len(txs)]
 		in.session.Start(abi.ExportExecute, abi.PhaseExecute, ov, ov, tx)
 		begin()
-		dst, err := in.inputBuffer(abi.ContextBytes + len(tx.Raw))
+		dst, err := in.input(abi.ContextBytes + len(tx.Raw))
 		if err != nil {
 			b.Fatal(err)
 		}

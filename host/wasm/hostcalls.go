@@ -8,6 +8,7 @@ import (
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
 
+	"github.com/kaizenchain/kaizen/host/chain"
 	"github.com/kaizenchain/kaizen/host/stf"
 	"github.com/kaizenchain/kaizen/stf-modules/abi"
 )
@@ -26,7 +27,7 @@ func (in *instance) stop(t *stf.Trap) {
 // is valid until the guest runs on.
 func (in *instance) view(ptr, n uint64) []byte {
 	ptr, n = uint64(uint32(ptr)), uint64(uint32(n))
-	mem := in.mem.bytes()
+	mem := in.memory()
 	if ptr+n > uint64(len(mem)) {
 		in.stop(&stf.Trap{Reason: fmt.Sprintf("%d bytes at %d are outside memory", n, ptr)})
 	}
@@ -36,9 +37,9 @@ func (in *instance) view(ptr, n uint64) []byte {
 // hostCall is the body of an imported function: parameters in s, result in s[0].
 type hostCall func(in *instance, s []uint64)
 
-// Call implements api.GoModuleFunction. A panic leaves hosting set, which is how
+// Call implements api.GoFunction. A panic leaves hosting set, which is how
 // [instance.stopped] tells a failing host from a failing guest.
-func (f hostCall) Call(ctx context.Context, _ api.Module, s []uint64) {
+func (f hostCall) Call(ctx context.Context, s []uint64) {
 	in := ctx.(*callContext).in
 	in.hosting = true
 	f(in, s)
@@ -53,6 +54,7 @@ var hostCalls = map[string]map[string]hostCall{
 		abi.ImportKeccak256:   hashKeccak256,
 		abi.ImportSHA256:      hashSHA256,
 		abi.ImportRecover:     recoverSigner,
+		abi.ImportSigner712:   signer712,
 		abi.ImportAccept:      accept,
 		abi.ImportEmit:        emit,
 		abi.ImportOutput:      output,
@@ -78,7 +80,7 @@ func provide(ctx context.Context, r wazero.Runtime) error {
 		b := r.NewHostModuleBuilder(module)
 		for name, f := range calls {
 			t := capabilities[module][name].typ
-			b.NewFunctionBuilder().WithGoModuleFunction(f, apiTypes(t.params), apiTypes(t.results)).Export(name)
+			b.NewFunctionBuilder().WithGoFunction(f, apiTypes(t.params), apiTypes(t.results)).Export(name)
 		}
 		if _, err := b.Instantiate(ctx); err != nil {
 			return fmt.Errorf("host module %s: %w", module, err)
@@ -148,6 +150,19 @@ func recoverSigner(in *instance, s []uint64) {
 		return
 	}
 	copy(dst, addr[:])
+	s[0] = 1
+}
+
+func signer712(in *instance, s []uint64) {
+	dst := in.view(s[4], 32+20)
+	v, t := in.session.Signer712((*[32]byte)(in.view(s[0], 32)), in.view(s[1], s[2]), (*[65]byte)(in.view(s[3], 65)))
+	in.check(t)
+	*(*chain.Hash)(dst) = v.Digest
+	if !v.OK {
+		s[0] = 0
+		return
+	}
+	*(*chain.Address)(dst[32:]) = v.Signer
 	s[0] = 1
 }
 

@@ -29,7 +29,7 @@ func makePortable(t testing.TB, p *Program) *Program {
 	if err != nil {
 		t.Fatal(err)
 	}
-	img := append([]byte(nil), in.mem.bytes()...)
+	img := append([]byte(nil), in.memory()...)
 	if err := errors.Join(in.close(), p.image.bytes.close()); err != nil {
 		t.Fatal(err)
 	}
@@ -353,12 +353,13 @@ func TestInspector(t *testing.T) {
 // refusal.
 func TestInspectIsPure(t *testing.T) {
 	for name, want := range map[string]string{
-		abi.ImportStateGet: "kaizen_inspect may not call state_get",
-		abi.ImportRecover:  "kaizen_inspect may not call recover",
+		abi.ImportStateGet:  "kaizen_inspect may not call state_get",
+		abi.ImportRecover:   "kaizen_inspect may not call recover",
+		abi.ImportSigner712: "kaizen_inspect may not call signer712",
 	} {
 		a := newASM()
 		args := code(constant(0), constant(1), constant(128))
-		if name == abi.ImportStateGet {
+		for range len(capabilities[abi.ImportModule][name].typ.params) - 3 {
 			args = code(args, constant(0))
 		}
 		a.body(abi.ExportInspect).code = code(args, a.call(name))

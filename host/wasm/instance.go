@@ -19,6 +19,7 @@ import (
 type instance struct {
 	mod     api.Module
 	mem     linear
+	live    *[]byte // of mem
 	exports [len(exportNames)]api.Function
 	meter   api.MutableGlobal
 	refused api.MutableGlobal
@@ -56,7 +57,7 @@ func (p *Program) instantiate(img *image) (*instance, error) {
 	if err != nil {
 		return nil, err
 	}
-	in.mem = mem
+	in.mem, in.live = mem, mem.live()
 	ctx := experimental.WithMemoryAllocator(context.Background(),
 		experimental.MemoryAllocatorFunc(func(_, _ uint64) experimental.LinearMemory { return mem }))
 	in.mod, err = p.runtime.InstantiateModule(ctx, p.compiled, wazero.NewModuleConfig().WithName("").WithStartFunctions())
@@ -101,9 +102,12 @@ func (in *instance) setGlobals() {
 	}
 }
 
+// memory is the guest's memory as it is.
+func (in *instance) memory() []byte { return *in.live }
+
 // grown reports whether the guest's memory is larger than its image: it cannot
 // shrink, and memory.grow would answer differently than in a new copy.
-func (in *instance) grown() bool { return len(in.mem.bytes()) != int(in.image.pages)*pageBytes }
+func (in *instance) grown() bool { return len(in.memory()) != int(in.image.pages)*pageBytes }
 
 // reset puts the image back. The copy must not have grown.
 func (in *instance) reset() error {
@@ -159,7 +163,7 @@ func (in *instance) guest(c *call) (abi.Code, error) {
 		n += abi.ContextBytes
 	}
 	if n > 0 {
-		dst, err := in.inputBuffer(n)
+		dst, err := in.input(n)
 		if dst == nil {
 			return abi.CodeTrap, err
 		}
@@ -175,18 +179,26 @@ func (in *instance) guest(c *call) (abi.Code, error) {
 	return abi.Code(code), err
 }
 
-// inputBuffer asks the guest for room for n bytes: a view into its memory, or nil
-// if the guest gave none within it.
-func (in *instance) inputBuffer(n int) ([]byte, error) {
+// input is where an input of n bytes goes: the area that the guest named when it was
+// loaded, or if that is too small, what it gives now; nil if that is nothing.
+func (in *instance) input(n int) ([]byte, error) {
+	if n <= abi.InputAreaBytes {
+		return in.room(uint64(in.image.area), n), nil
+	}
 	ptr, err := in.invoke(in.exports[callInput], uint64(n))
 	if err != nil {
 		return nil, err
 	}
-	mem := in.mem.bytes()
+	return in.room(ptr, n), nil
+}
+
+// room is n bytes at ptr, or nil if ptr is 0 or they are not within memory.
+func (in *instance) room(ptr uint64, n int) []byte {
+	mem := in.memory()
 	if ptr == 0 || ptr+uint64(n) > uint64(len(mem)) {
-		return nil, nil
+		return nil
 	}
-	return mem[ptr : ptr+uint64(n) : ptr+uint64(n)], nil
+	return mem[ptr : ptr+uint64(n) : ptr+uint64(n)]
 }
 
 // invoke calls a function with at most one parameter and at most one result,

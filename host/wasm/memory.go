@@ -3,10 +3,11 @@ package wasm
 import "fmt"
 
 // image is what every copy of a module starts from: memory and mutable globals
-// after _initialize.
+// once the module is initialised and has told its version and its input area.
 type image struct {
 	pages   uint32
 	globals []uint64
+	area    uint32 // where inputs of up to abi.InputAreaBytes go
 	bytes   backing
 }
 
@@ -16,8 +17,8 @@ type linear interface {
 	// image's where it is still within the image.
 	Reallocate(size uint64) []byte
 	Free()
-	// bytes is the memory as it is.
-	bytes() []byte
+	// live is where the memory as it is can be found, also after it has grown.
+	live() *[]byte
 	// reset makes the memory equal the image it was made from, as far as the
 	// image goes.
 	reset() error
@@ -44,7 +45,7 @@ func (p *portable) Reallocate(size uint64) []byte {
 }
 
 func (p *portable) Free()         { p.buf = nil }
-func (p *portable) bytes() []byte { return p.buf }
+func (p *portable) live() *[]byte { return &p.buf }
 
 func (p *portable) reset() error {
 	copy(p.buf, p.img)

@@ -49,7 +49,7 @@ func (s *sealed) close() error { return unix.Close(s.fd) }
 // reserved when it is made, and the image lies over its beginning.
 type mapped struct {
 	area []byte
-	size uint64
+	buf  []byte  // of area, as much as the guest has
 	img  uintptr // bytes of the image
 }
 
@@ -71,11 +71,11 @@ func (s *sealed) memory(max uint64) (linear, error) {
 }
 
 func (m *mapped) Reallocate(size uint64) []byte {
-	m.size = size
-	return m.bytes()
+	m.buf = m.area[:size:size]
+	return m.buf
 }
 
-func (m *mapped) bytes() []byte { return m.area[:m.size:m.size] }
+func (m *mapped) live() *[]byte { return &m.buf }
 
 func (m *mapped) Free() {
 	if m.area != nil {
@@ -83,7 +83,7 @@ func (m *mapped) Free() {
 		if err := unix.Munmap(m.area); err != nil {
 			panic(memoryError("unmap", err))
 		}
-		m.area = nil
+		m.area, m.buf = nil, nil
 	}
 }
 

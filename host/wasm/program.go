@@ -144,10 +144,12 @@ func (p *Program) compile(ctx context.Context, code []byte) (err error) {
 // tests and tools do, compiles it once.
 var sharedCache = sync.OnceValue(wazero.NewCompilationCache)
 
-// snapshot is memory and globals of a copy that has just been initialised.
+// snapshot is memory and globals of a copy that has just been initialised, and
+// where it has its input area.
 type snapshot struct {
 	memory  []byte
 	globals []uint64
+	area    uint32
 }
 
 // initialise makes a copy and runs its initialisation.
@@ -162,39 +164,48 @@ func (p *Program) initialise(m *module) (*snapshot, error) {
 
 func (in *instance) initialise(m *module) (*snapshot, error) {
 	for _, d := range m.data {
-		copy(in.mem.bytes()[d.offset:], d.bytes)
+		copy(in.memory()[d.offset:], d.bytes)
 	}
 	if in.exports[callInitialize] != nil {
-		if err := in.enter(callInitialize); err != nil {
+		if _, err := in.enter(callInitialize, 0); err != nil {
 			return nil, err
 		}
 	}
-	if err := in.enter(callVersion); err != nil {
+	version, err := in.enter(callVersion, 0)
+	if err != nil {
 		return nil, err
 	}
-	if got := uint32(in.stack[0]); got != abi.Version {
-		return nil, refuse(ErrVersion, "export "+abi.ExportVersion, "returned %d, this host speaks %d", got, abi.Version)
+	if version != abi.Version {
+		return nil, refuse(ErrVersion, "export "+abi.ExportVersion, "returned %d, this host speaks %d", version, abi.Version)
 	}
-	s := &snapshot{memory: bytes.Clone(in.mem.bytes())}
+	area, err := in.enter(callInput, abi.InputAreaBytes)
+	if err != nil {
+		return nil, err
+	}
+	if in.room(area, abi.InputAreaBytes) == nil {
+		return nil, refuse(ErrInit, "export "+abi.ExportInput, "returned %d, want the address of %d bytes of memory", area, abi.InputAreaBytes)
+	}
+	s := &snapshot{memory: bytes.Clone(in.memory()), area: uint32(area)}
 	for _, g := range in.globals {
 		s.globals = append(s.globals, g.Get())
 	}
 	return s, nil
 }
 
-// enter calls an export that takes nothing, outside any block.
-func (in *instance) enter(id exportID) error {
+// enter calls an export outside any block, while the first image is made.
+func (in *instance) enter(id exportID, arg uint64) (uint64, error) {
 	in.session.Start(exportNames[id], abi.PhaseNone, nil, nil, nil)
 	in.begin(abi.HookBudget)
-	if _, err := in.invoke(in.exports[id], 0); err != nil {
+	result, err := in.invoke(in.exports[id], arg)
+	if err != nil {
 		code := in.stopped(err)
 		reason := "trap"
 		if in.trap != nil {
 			reason = in.trap.Reason
 		}
-		return refuse(ErrInit, "export "+exportNames[id], "code %#x: %s", code, reason)
+		return 0, refuse(ErrInit, "export "+exportNames[id], "code %#x: %s", code, reason)
 	}
-	return nil
+	return result, nil
 }
 
 // compare reports how two initialisations of one module differ.
@@ -210,6 +221,9 @@ func (s *snapshot) compare(t *snapshot) error {
 	if !slices.Equal(s.globals, t.globals) {
 		return refuse(ErrNotReproducible, "globals", "%v, then %v", s.globals, t.globals)
 	}
+	if s.area != t.area {
+		return refuse(ErrNotReproducible, "export "+abi.ExportInput, "%#x, then %#x", s.area, t.area)
+	}
 	return nil
 }
 
@@ -218,7 +232,7 @@ func (s *snapshot) freeze() (*image, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &image{pages: uint32(len(s.memory) / pageBytes), globals: s.globals, bytes: b}, nil
+	return &image{pages: uint32(len(s.memory) / pageBytes), globals: s.globals, area: s.area, bytes: b}, nil
 }
 
 // readSchema asks the module for its schema.

@@ -58,7 +58,10 @@ func TestRules(t *testing.T) {
 		}, ErrLimit, "types"},
 		{"too many parameters", func(a *asm) { a.types = append(a.types, funcType{make([]valType, MaxParams+1), nil}) }, ErrLimit, "33 parameters"},
 		{"function too large", func(a *asm) { a.fn(nop, nil, make([]byte, MaxFunctionBytes)) }, ErrLimit, "limit 262144"},
-		{"another ABI version", func(a *asm) { a.body(abi.ExportVersion).code = constant(2) }, ErrVersion, "returned 2"},
+		{"another ABI version", func(a *asm) { a.body(abi.ExportVersion).code = constant(abi.Version - 1) }, ErrVersion, "returned 1"},
+		{"no input area", func(a *asm) { a.body(abi.ExportInput).code = constant(0) }, ErrInit, "returned 0, want"},
+		{"input area outside memory", func(a *asm) { a.body(abi.ExportInput).code = constant(pageBytes - abi.InputAreaBytes + 1) }, ErrInit, abi.ExportInput},
+		{"input area traps", func(a *asm) { a.body(abi.ExportInput).code = code(opUnreachable) }, ErrInit, abi.ExportInput},
 		{"initialisation traps", func(a *asm) { a.export(exportInitialize, nop, nil, code(opUnreachable)) }, ErrInit, exportInitialize},
 		{"initialisation exits", func(a *asm) {
 			a.export(exportInitialize, nop, nil, code(constant(3), a.call("proc_exit")))

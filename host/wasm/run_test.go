@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/kaizenchain/kaizen/host/chain"
+	"github.com/kaizenchain/kaizen/host/secp"
 	"github.com/kaizenchain/kaizen/host/state"
 	"github.com/kaizenchain/kaizen/host/stf"
 	"github.com/kaizenchain/kaizen/stf-modules/abi"
@@ -137,20 +138,91 @@ func TestTraps(t *testing.T) {
 	}
 }
 
-// TestInputRefused: a module that gives no room, or room outside its memory,
-// traps before the export runs.
+// largeTx makes an input that is one byte too long for the input area.
+var largeTx = make([]byte, abi.InputAreaBytes-abi.ContextBytes+1)
+
+// TestInputRefused: a module that gives no room for a large input, or room outside its
+// memory, traps before the export runs.
 func TestInputRefused(t *testing.T) {
-	for name, ptr := range map[string]int32{"zero": 0, "outside": 65536 - 17, "negative": -1} {
+	for name, ptr := range map[string]int32{"zero": 0, "outside": pageBytes - abi.InputAreaBytes, "negative": -1} {
 		t.Run(name, func(t *testing.T) {
 			a := newASM()
-			// Only for this size, so that begin_block, whose input is longer, passes.
 			f := a.body(abi.ExportInput)
-			f.code = code(constant(ptr), constant(asmInput), opLocalGet, 0, constant(abi.ContextBytes+2), opI32Eq, opSelect)
-			out, _ := onBoth(t, a.bytes(), []byte("tx"))
+			f.code = code(constant(asmInput), constant(ptr), opLocalGet, 0, constant(abi.InputAreaBytes), opI32Eq, opSelect)
+			out, _ := onBoth(t, a.bytes(), largeTx)
 			if out.Code != abi.CodeTrap || out.Accepted {
 				t.Fatalf("%+v", out)
 			}
 		})
+	}
+}
+
+// TestInputArea: the module is asked for room when it is loaded, and again for an
+// input that is longer only, every time and on the budget of that call. Either way
+// the export finds the whole input there.
+func TestInputArea(t *testing.T) {
+	const elsewhere = asmInput + abi.InputAreaBytes
+	a := newASM()
+	a.globals = [][]byte{code(0x7e, 1, constant64(0), opEnd), code(0x7f, 1, constant(0), opEnd)}
+	f := a.body(abi.ExportInput)
+	f.code = code(opGlobalGet, 0, constant64(1), 0x7c, opGlobalSet, 0,
+		constant(asmInput), constant(elsewhere), opLocalGet, 0, constant(abi.InputAreaBytes), opI32Eq, opSelect, opGlobalSet, 1, opGlobalGet, 1)
+	// How often it was asked, then the input's last byte.
+	last := code(constant(asmInput), constant(elsewhere), opLocalGet, 0, constant(abi.InputAreaBytes+1), 0x49, opSelect,
+		opLocalGet, 0, 0x6a, constant(1), 0x6b, 0x2d, 0, 0, opI64ExtendU)
+	a.execute([]valType{typeI64}, opGlobalGet, 0, a.result(1), 0x1a, last, a.result(1))
+	for _, e := range engines {
+		b := newBlock(t, load(t, a.bytes(), e))
+		var left []uint64
+		for i, c := range []struct {
+			bytes int // of the input
+			asked byte
+		}{{abi.ContextBytes + 1, 1}, {abi.InputAreaBytes, 1}, {abi.InputAreaBytes + 1, 2}, {abi.InputAreaBytes + 1, 3}, {abi.InputAreaBytes, 3}} {
+			tx := make([]byte, c.bytes-abi.ContextBytes)
+			tx[len(tx)-1] = byte(40 + i)
+			out := b.execute(tx)
+			if out.Code != 0 || out.Events[0][0] != c.asked || out.Events[1][0] != tx[len(tx)-1] {
+				t.Fatalf("%v: input of %d bytes: %+v, want asked %d times, last byte %d", e, c.bytes, out, c.asked, tx[len(tx)-1])
+			}
+			left = append(left, b.left())
+		}
+		if left[0] != left[1] || left[2] >= left[0] || left[3] != left[2] || left[4] != left[0] {
+			t.Errorf("%v: %v is left of the meter, want less after the two inputs that were asked for, the same after the others", e, left)
+		}
+		b.begin()
+		if out := b.execute(largeTx); out.Events[0][0] != 2 {
+			t.Fatalf("%v: in the next block asked %d times, want 2: the area is part of the first image", e, out.Events[0][0])
+		}
+	}
+}
+
+// TestSigner712: the digest and the signer that the host finds are those that the two
+// hashes and the recovery make, on both engines; a bad signature has a digest only.
+func TestSigner712(t *testing.T) {
+	key, err := secp.ParseKey("ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80")
+	if err != nil {
+		t.Fatal(err)
+	}
+	domain, words := chain.Hash{1}, bytes.Repeat([]byte{2}, 96)
+	inner := secp.Keccak256(words)
+	digest := secp.Keccak256(slices.Concat([]byte{0x19, 0x01}, domain[:], inner[:]))
+	sig, err := key.Sign((*[32]byte)(&digest))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const at, dst = asmInput + abi.ContextBytes, 64
+	a := newASM()
+	a.execute([]valType{typeI64}, constant(at), constant(at+32), constant(96), constant(at+128), constant(dst), a.call(abi.ImportSigner712),
+		opI64ExtendU, a.result(1), 0x1a, constant(dst), constant(52), a.call(abi.ImportEmit), constant(0))
+	signer := key.Address()
+	out, _ := onBoth(t, a.bytes(), slices.Concat(domain[:], words, sig[:]))
+	if out.Code != 0 || out.Events[0][0] != 1 || !bytes.Equal(out.Events[1], slices.Concat(digest[:], signer[:])) {
+		t.Errorf("%+v, want digest %s and signer %s", out, digest, signer)
+	}
+	sig[64] = 99
+	out, _ = onBoth(t, a.bytes(), slices.Concat(domain[:], words, sig[:]))
+	if out.Code != 0 || out.Events[0][0] != 0 || !bytes.Equal(out.Events[1], slices.Concat(digest[:], make([]byte, 20))) {
+		t.Errorf("%+v, want digest %s and no signer", out, digest)
 	}
 }
 

@@ -255,7 +255,7 @@ func (s *scanner) open(op byte) {
 	if op == opLoop && !s.dead {
 		s.openLoop()
 	}
-	s.opened = true
+	s.opened = s.opened || op != opBlock // entering a block goes nowhere
 }
 
 func (s *scanner) openLoop() {

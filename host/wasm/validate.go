@@ -42,6 +42,7 @@ var (
 	i32x2 = params(typeI32, typeI32)
 	i32x3 = params(typeI32, typeI32, typeI32)
 	i32x4 = params(typeI32, typeI32, typeI32, typeI32)
+	i32x5 = params(typeI32, typeI32, typeI32, typeI32, typeI32)
 )
 
 // capabilities is every import there is: module, name, type and cost.
@@ -53,6 +54,7 @@ var capabilities = map[string]map[string]hostFunc{
 		abi.ImportKeccak256:   {funcType{i32x3, nil}, 600, 1, 32},
 		abi.ImportSHA256:      {funcType{i32x3, nil}, 200, 1, 16},
 		abi.ImportRecover:     {funcType{i32x3, i32}, 50_000, noBytes, 0},
+		abi.ImportSigner712:   {funcType{i32x5, i32}, 51_500, 2, 32},
 		abi.ImportAccept:      {funcType{i32, nil}, 200, noBytes, 0},
 		abi.ImportEmit:        {funcType{i32x2, nil}, 400, 1, 2},
 		abi.ImportOutput:      {funcType{i32x2, nil}, 200, 1, 1},

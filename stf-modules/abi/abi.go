@@ -2,7 +2,8 @@
 // result codes, limits, and the byte encoding of everything that crosses the
 // boundary. stf-modules/ABI.md is the same contract in prose.
 //
-// It imports nothing, so that it means the same inside a guest and in the host.
+// It imports nothing but, inside a guest, unsafe, so that it means the same there and in
+// the host.
 //
 //	host ── kaizen_execute(len) ──▶ guest
 //	host ◀─ state_get, accept, emit … ── guest     (imports of module "kaizen")
@@ -13,14 +14,14 @@ package abi
 
 // Version is the contract's version; a module returns it from [ExportVersion]
 // and a host refuses any other.
-const Version = 1
+const Version = 2
 
 // ImportModule is the one import module, beside WASI, that a module may name.
 const ImportModule = "kaizen"
 
 // Exports of a module. Every export but the first two takes the length of the
-// input that the host has written at the pointer returned by [ExportInput], and
-// returns a [Code].
+// input that the host has written, at the pointer that [ExportInput] returned for
+// it or, up to [InputAreaBytes], when the module was loaded, and returns a [Code].
 const (
 	ExportVersion    = "kaizen_abi_version" // () -> i32
 	ExportInput      = "kaizen_input"       // (size i32) -> i32 pointer, 0 if refused
@@ -44,6 +45,7 @@ const (
 	ImportKeccak256   = "keccak256"    // (ptr, len, dst32)
 	ImportSHA256      = "sha256"       // (ptr, len, dst32)
 	ImportRecover     = "recover"      // (digest32, sig65, dst20) -> i32: 1 recovered, 0 not a valid signature
+	ImportSigner712   = "signer712"    // (domain32, ptr, len, sig65, dst52) -> i32: as recover; dst is the EIP-712 digest, then the signer
 	ImportAccept      = "accept"       // (id32)
 	ImportEmit        = "emit"         // (ptr, len)
 	ImportOutput      = "output"       // (ptr, len)
@@ -107,6 +109,10 @@ type Context struct {
 
 // ContextBytes is the encoded size of a Context.
 const ContextBytes = 16
+
+// InputAreaBytes is the longest input that arrives where the host was told when it
+// loaded the module, instead of asking for room: that of any transaction.
+const InputAreaBytes = ContextBytes + MaxTxBytes
 
 // AppendContext appends the encoding of c to dst.
 func AppendContext(dst []byte, c Context) []byte {

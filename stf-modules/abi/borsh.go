@@ -103,7 +103,7 @@ func (r *Reader) U16() uint16 {
 // U32 takes a u32.
 func (r *Reader) U32() uint32 {
 	if b := r.Take(4); b != nil {
-		return uint32(b[0]) | uint32(b[1])<<8 | uint32(b[2])<<16 | uint32(b[3])<<24
+		return U32(b)
 	}
 	return 0
 }
@@ -114,13 +114,6 @@ func (r *Reader) U64() uint64 {
 		return U64(b)
 	}
 	return 0
-}
-
-// U64 is the u64 at the start of b, which must have one.
-func U64(b []byte) uint64 {
-	_ = b[7]
-	return uint64(b[0]) | uint64(b[1])<<8 | uint64(b[2])<<16 | uint64(b[3])<<24 |
-		uint64(b[4])<<32 | uint64(b[5])<<40 | uint64(b[6])<<48 | uint64(b[7])<<56
 }
 
 // Bytes20 takes an address. It and the next two are one conversion, several times

@@ -33,21 +33,21 @@ const flagBlacklisted = 1
 
 // account is a copy of an account's record.
 type account struct {
-	address tx.Address
-	buf     [maxAccount]byte
-	n       int
+	key [1 + 20]byte // in state: its address is in it
+	buf [maxAccount]byte
+	n   int
 }
 
 // blank is the record of an account that does not exist.
 var blank [accountHeader + windowHeader]byte
 
-func (a *account) bytes() []byte       { return a.buf[:a.n] }
-func (a *account) balance() uint64     { return getU64(a.buf[atBalance:]) }
-func (a *account) locked() uint64      { return getU64(a.buf[atLocked:]) }
+func (a *account) address() tx.Address { return tx.Address(a.key[1:]) }
+func (a *account) balance() uint64     { return abi.U64(a.buf[atBalance:]) }
+func (a *account) locked() uint64      { return abi.U64(a.buf[atLocked:]) }
 func (a *account) permissions() uint8  { return a.buf[atPermissions] }
 func (a *account) blacklisted() bool   { return a.buf[atFlags]&flagBlacklisted != 0 }
-func (a *account) setBalance(v uint64) { putU64(a.buf[atBalance:], v) }
-func (a *account) setLocked(v uint64)  { putU64(a.buf[atLocked:], v) }
+func (a *account) setBalance(v uint64) { abi.PutU64(a.buf[atBalance:], v) }
+func (a *account) setLocked(v uint64)  { abi.PutU64(a.buf[atLocked:], v) }
 func (a *account) may(perm uint8) bool { return a.permissions()&perm != 0 }
 func (a *account) wallets() int        { return int(a.buf[atWallets]) }
 func (a *account) windowAt() int       { return accountHeader + a.wallets()*walletBytes }
@@ -55,7 +55,15 @@ func (a *account) window() window      { return a.buf[a.windowAt():a.n] }
 
 // remember adds a transaction to the owner's replay window.
 func (a *account) remember(now, ts uint64, id *tx.Hash) {
-	a.n = a.windowAt() + len(a.window().insert(now, ts, id))
+	w := a.window()
+	if w.appends(now, ts) {
+		putEntry(a.buf[a.n:], ts, id)
+		w[16]++
+		abi.PutU64(w[8:], ts)
+		a.n += entryBytes
+		return
+	}
+	a.n = a.windowAt() + len(w.insert(now, ts, id))
 }
 
 // wallet is one API wallet in an account's record.
@@ -100,34 +108,31 @@ func (a *account) findWallet(address *tx.Address) int {
 }
 
 // read fills a with the account's record, or a blank one.
-func (m *Module) read(env *sdk.Env, a *account, address *tx.Address) {
-	a.address = *address
-	n, ok := env.GetInto(m.accountKey(address), a.buf[:])
-	if !ok {
-		n = copy(a.buf[:], blank[:])
+func (a *account) read(env *sdk.Env, address *tx.Address) {
+	a.is(address)
+	a.n = env.Load(a.key[:], a.buf[:])
+	if a.n < 0 {
+		a.clear()
 	}
-	a.n = n
 }
 
-func (m *Module) write(env *sdk.Env, a *account) {
-	env.Set(m.accountKey(&a.address), a.bytes())
+// is makes a the account of an address.
+func (a *account) is(address *tx.Address) {
+	a.key[0] = keyAccount
+	abi.Copy20((*tx.Address)(a.key[1:]), address)
 }
 
-// record is the record of an account that is not the sender's copy, or a blank
-// one: valid until the next read.
-func (m *Module) record(env *sdk.Env, address *tx.Address) []byte {
-	if b, ok := env.Get(m.accountKey(address)); ok {
-		return b
-	}
-	return append(m.event[:0], blank[:]...)
-}
+// clear makes a the record of an account that does not exist.
+func (a *account) clear() { a.n = copy(a.buf[:], blank[:]) }
 
-// credit adds to the balance in a record. The sum fits: all balances together are
-// at most what was deposited, which does.
-func credit(record []byte, amount uint64) {
-	sum := getU64(record) + amount
+func (a *account) write(env *sdk.Env) { env.Set(a.key[:], a.buf[:a.n]) }
+
+// credit adds to the balance. The sum fits: all balances together are at most what
+// was deposited, which does.
+func (a *account) credit(amount uint64) {
+	sum := a.balance() + amount
 	if sum < amount {
 		panic("balance beyond the total supply")
 	}
-	putU64(record, sum)
+	a.setBalance(sum)
 }

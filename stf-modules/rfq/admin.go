@@ -26,13 +26,8 @@ func (m *Module) system(env *sdk.Env) (s system) {
 	return s
 }
 
-// paused is system's first field, which every transaction asks for.
-func (m *Module) paused(env *sdk.Env) bool {
-	b, ok := env.Get(m.plainKey(keySystem))
-	return ok && b[0] == 1
-}
-
 func (m *Module) setSystem(env *sdk.Env, s *system) {
+	m.pause = unknown
 	b := abi.AppendU32(abi.AppendBool(abi.AppendBool(m.event[:0], s.paused), s.stale), s.admins)
 	b = abi.AppendU64(abi.AppendU64(b, s.withdrawals), s.theses)
 	env.Set(m.plainKey(keySystem), abi.AppendU16(b, s.markets))
@@ -62,7 +57,7 @@ func (m *Module) changePermissions(env *sdk.Env, a *tx.AdminAction) abi.Code {
 	if a.Permissions == 0 || a.Permissions&^tx.PermAll != 0 {
 		return env.Fail(CodeInvalidPermissions, env.Text("permission bits are ").U64(uint64(a.Permissions)).Str(", want 1 to ").U64(uint64(tx.PermAll)))
 	}
-	m.read(env, &m.from, &a.Account)
+	m.from.read(env, &a.Account)
 	old := m.from.permissions()
 	now := old | a.Permissions
 	if a.Kind == tx.RevokePermissions {
@@ -74,7 +69,7 @@ func (m *Module) changePermissions(env *sdk.Env, a *tx.AdminAction) abi.Code {
 		}
 	}
 	m.from.buf[atPermissions] = now
-	m.write(env, &m.from)
+	m.from.write(env)
 	env.Emit(append(append(m.newEvent(EventPermissionsChanged), a.Account[:]...), now))
 	return abi.CodeOK
 }
@@ -103,12 +98,12 @@ func (m *Module) pauseSystem(env *sdk.Env, paused bool) abi.Code {
 }
 
 func (m *Module) changeBlacklist(env *sdk.Env, account *tx.Address, add bool) abi.Code {
-	m.read(env, &m.from, account)
+	m.from.read(env, account)
 	m.from.buf[atFlags] &^= flagBlacklisted
 	if add {
 		m.from.buf[atFlags] |= flagBlacklisted
 	}
-	m.write(env, &m.from)
+	m.from.write(env)
 	env.Emit(abi.AppendBool(append(m.newEvent(EventBlacklistChanged), account[:]...), add))
 	return abi.CodeOK
 }

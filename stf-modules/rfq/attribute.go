@@ -8,32 +8,39 @@ import (
 
 // attribute decides whether a transaction may be in a block at all: admit and
 // execute both ask it, so that one never lets through what the other refuses. On
-// success m.tx, m.id, m.from, m.wallet and m.signed are set.
+// success m.tx (but for its signature), m.typed, m.from, m.wallet and m.signed are set.
+//
+// What decides about an ordinary transaction is written out here; what is rarely so
+// is left to functions of its own, because calls are what costs inside a guest.
 func (m *Module) attribute(env *sdk.Env, ctx abi.Context, b []byte) abi.Code {
-	if !tx.Decode(b, &m.tx) {
+	t := &m.tx
+	sig := tx.DecodeUnsigned(b, t)
+	if sig == nil {
 		return malformed(env, b)
 	}
-	if code := m.checkTime(env, ctx); code != abi.CodeOK {
-		return code
+	if max(t.Timestamp, ctx.Time)-min(t.Timestamp, ctx.Time) > MaxSkewMs {
+		return m.farTime(env, ctx)
 	}
-	m.hasher.DigestInto(env, &m.tx, &m.id)
-	if !env.Recover(&m.id, &m.tx.Signature, &m.signer) {
+	if !env.Signer712(&tx.DomainSeparator, m.hasher.Words(env, t), sig, &m.typed) {
 		return env.Fail(m.badSignature(), env.Text("r, s, v do not form a valid low-s signature with v in 0, 1, 27, 28"))
 	}
-	m.read(env, &m.from, &m.tx.From)
-	if code := m.findSigner(env, ctx); code != abi.CodeOK {
-		return code
+	m.from.read(env, &t.From)
+	m.wallet = owner
+	if !abi.Same20(&m.typed.Signer, &t.From) {
+		if code := m.findWallet(env, ctx); code != abi.CodeOK {
+			return code
+		}
+	}
+	w := m.from.window()
+	if m.from.wallets() == 0 && t.Timestamp > w.newest() && t.Timestamp >= w.from() {
+		return abi.CodeOK // newer than all that its one possible signer has sent
 	}
 	return m.checkReplay(env, ctx)
 }
 
-// checkTime refuses a timestamp more than MaxSkewMs from the block's time.
-func (m *Module) checkTime(env *sdk.Env, ctx abi.Context) abi.Code {
-	ts := m.tx.Timestamp
-	if ts <= ctx.Time && ctx.Time-ts <= MaxSkewMs || ts > ctx.Time && ts-ctx.Time <= MaxSkewMs {
-		return abi.CodeOK
-	}
-	return env.Fail(CodeInvalidTimestamp, env.Text("timestamp ").U64(ts).Str(" is more than 2 days from the block's time ").U64(ctx.Time))
+// farTime refuses a timestamp more than MaxSkewMs from the block's time.
+func (m *Module) farTime(env *sdk.Env, ctx abi.Context) abi.Code {
+	return env.Fail(CodeInvalidTimestamp, env.Text("timestamp ").U64(m.tx.Timestamp).Str(" is more than 2 days from the block's time ").U64(ctx.Time))
 }
 
 // badSignature is the code of a signature that is not its sender's: the solver's
@@ -45,15 +52,11 @@ func (m *Module) badSignature() abi.Code {
 	return CodeInvalidSignature
 }
 
-// findSigner sets m.wallet: the signer must be the account or a usable API wallet
-// of it.
-func (m *Module) findSigner(env *sdk.Env, ctx abi.Context) abi.Code {
-	m.wallet = owner
-	if sameAddress(&m.signer, &m.tx.From) {
-		return abi.CodeOK
-	}
-	detail := env.Text("signed by ").Hex(m.signer[:])
-	i := m.from.findWallet(&m.signer)
+// findWallet sets m.wallet: a signer that is not the account must be a usable API
+// wallet of it.
+func (m *Module) findWallet(env *sdk.Env, ctx abi.Context) abi.Code {
+	detail := env.Text("signed by ").Hex(m.typed.Signer[:])
+	i := m.from.findWallet(&m.typed.Signer)
 	if i < 0 {
 		return env.Fail(m.badSignature(), detail.Str(", which is neither the sender ").Hex(m.tx.From[:]).Str(" nor one of its API wallets"))
 	}
@@ -100,8 +103,8 @@ func (m *Module) checkWallets(env *sdk.Env, ctx abi.Context) abi.Code {
 
 func (m *Module) checkWindow(env *sdk.Env, ctx abi.Context, w window, own bool) abi.Code {
 	ts := m.tx.Timestamp
-	if ts <= w.newest() && w.has(ts, &m.id) {
-		return env.Fail(CodeDuplicateTransaction, env.Text("transaction ").Hex(m.id[:]).Str(" has been executed"))
+	if ts <= w.newest() && w.has(ts, &m.typed.Digest) {
+		return env.Fail(CodeDuplicateTransaction, env.Text("transaction ").Hex(m.typed.Digest[:]).Str(" has been executed"))
 	}
 	from := w.from()
 	if own && w.count() == windowEntries {
@@ -117,10 +120,10 @@ func (m *Module) checkWindow(env *sdk.Env, ctx abi.Context, w window, own bool) 
 // remember writes the transaction into its signer's replay window.
 func (m *Module) remember(env *sdk.Env, ctx abi.Context) {
 	if m.wallet == owner {
-		m.from.remember(ctx.Time, m.tx.Timestamp, &m.id)
-		m.write(env, &m.from)
+		m.from.remember(ctx.Time, m.tx.Timestamp, &m.typed.Digest)
+		m.from.write(env)
 		return
 	}
-	m.signed.n = len(m.signed.window().insert(ctx.Time, m.tx.Timestamp, &m.id))
-	env.Set(m.walletKey(&m.tx.From, &m.signer), m.signed.window())
+	m.signed.n = len(m.signed.window().insert(ctx.Time, m.tx.Timestamp, &m.typed.Digest))
+	env.Set(m.walletKey(&m.tx.From, &m.typed.Signer), m.signed.window())
 }

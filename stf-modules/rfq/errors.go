@@ -59,6 +59,7 @@ const (
 	CodeSelfBet                    abi.Code = 49
 	CodeOracleDataComplete         abi.Code = 50
 	CodeThesisStarted              abi.Code = 51
+	CodeInvalidChallengeWindow     abi.Code = 52
 )
 
 // names are the codes' names, from code 1 on.
@@ -73,7 +74,7 @@ var names = [...]string{
 	"LastAdmin", "InvalidMarket", "MarketExists", "MarketLimit", "MarketNotOpen",
 	"InvalidGenesis", "InvalidQuery", "NotFound", "InvalidThesisType", "InvalidPriceRange",
 	"InvalidPayout", "InvalidStartTime", "InvalidEndTime", "SelfBet", "OracleDataComplete",
-	"ThesisStarted",
+	"ThesisStarted", "InvalidChallengeWindow",
 }
 
 // Tags of the events; the schema says what is in them.

@@ -7,12 +7,32 @@ import (
 )
 
 // Execute implements [sdk.Module].
+//
+// A transfer, which most transactions are, goes another way to the same state: its
+// sender's record is written once. What it comes to is known before anything is
+// written, and nothing can fail after that, so all of it is before accept: the
+// transfer's writes and event, or the replay record alone.
 func (m *Module) Execute(env *sdk.Env, ctx abi.Context, b []byte) abi.Code {
 	if code := m.attribute(env, ctx, b); code != abi.CodeOK {
 		return code
 	}
+	if m.tx.Kind != tx.KindTransfer || m.wallet != owner {
+		return m.execute(env, ctx)
+	}
+	m.from.remember(ctx.Time, m.tx.Timestamp, &m.typed.Digest)
+	code := m.checkPause(env)
+	if code == abi.CodeOK {
+		code = m.transfer(env, &m.tx.Transfer)
+	}
+	m.from.write(env)
+	env.Accept(&m.typed.Digest)
+	return code
+}
+
+// execute does what may fail after accept.
+func (m *Module) execute(env *sdk.Env, ctx abi.Context) abi.Code {
 	m.remember(env, ctx)
-	env.Accept(&m.id)
+	env.Accept(&m.typed.Digest)
 	if code := m.authorize(env); code != abi.CodeOK {
 		return code
 	}
@@ -45,7 +65,39 @@ func (m *Module) authorize(env *sdk.Env) abi.Code {
 	if need := needs[kind]; need != 0 && !m.from.may(need) {
 		return env.Fail(CodeUnauthorized, permissionText(env.Text("").Hex(m.tx.From[:]).Str(" lacks the permission "), need))
 	}
-	if pausedKinds>>kind&1 == 0 && m.paused(env) {
+	if pausedKinds>>kind&1 == 0 {
+		return m.checkPause(env)
+	}
+	return abi.CodeOK
+}
+
+// pause is whether the system is paused, once it was looked up: the one field in
+// memory that lasts from one transaction of a block to the next. Only
+// [Module.setSystem] changes what it is about, and forgets it, which also holds if
+// the transaction then fails: none asks twice.
+type pause uint8
+
+const (
+	unknown pause = iota
+	running
+	paused
+)
+
+func (m *Module) checkPause(env *sdk.Env) abi.Code {
+	if m.pause == running {
+		return abi.CodeOK
+	}
+	return m.lookUpPause(env)
+}
+
+func (m *Module) lookUpPause(env *sdk.Env) abi.Code {
+	if m.pause == unknown {
+		m.pause = running
+		if m.system(env).paused {
+			m.pause = paused
+		}
+	}
+	if m.pause == paused {
 		return env.Fail(CodeSystemPaused, env.Text("an admin has paused the system"))
 	}
 	return abi.CodeOK
@@ -60,11 +112,10 @@ func permissionText(t sdk.Text, bits uint8) sdk.Text {
 	return t
 }
 
-// run does what the payload says, on m.from as it is after accept.
+// run does what the payload says, on m.from as it is after accept. A transfer is none
+// that comes here: one that an API wallet signed has been refused.
 func (m *Module) run(env *sdk.Env, ctx abi.Context) abi.Code {
 	switch m.tx.Kind {
-	case tx.KindTransfer:
-		return m.transfer(env, &m.tx.Transfer)
 	case tx.KindNominateApiWallet:
 		return m.nominate(env, ctx, &m.tx.NominateApiWallet)
 	case tx.KindRevokeApiWallet:
@@ -81,7 +132,9 @@ func (m *Module) run(env *sdk.Env, ctx abi.Context) abi.Code {
 		return m.rfqSettle(env, ctx, m.tx.RfqSettle.ThesisID)
 	case tx.KindSystemSettle:
 		return m.systemSettle(env, ctx, &m.tx.SystemSettle)
-	default:
+	case tx.KindAdmin:
 		return m.admin(env, ctx, &m.tx.Admin)
+	default:
+		panic("a payload that nothing executes")
 	}
 }

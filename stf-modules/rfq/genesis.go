@@ -34,6 +34,11 @@ func (m *Module) Genesis(env *sdk.Env, g *sdk.Genesis) abi.Code {
 	if problem := p.Check(); problem != "" {
 		return env.Fail(CodeInvalidGenesis, env.Text(problem))
 	}
+	if p.ChallengeWindowMs < g.MaxStaleMs {
+		// A price that is accepted late would come for a window that was settled.
+		return env.Fail(CodeInvalidChallengeWindow, env.Text("challenge_window_ms is ").U64(p.ChallengeWindowMs).
+			Str(", want at least oracle.max_stale_ms, ").U64(g.MaxStaleMs))
+	}
 	b := abi.AppendU64(abi.AppendU64(m.event[:0], p.ChallengeWindowMs), g.MaxStaleMs)
 	env.Set(m.plainKey(keyParams), append(abi.AppendBool(b, g.SettlerEnabled), g.Settler[:]...))
 
@@ -55,17 +60,17 @@ func (m *Module) Genesis(env *sdk.Env, g *sdk.Genesis) abi.Code {
 	}
 	m.setSystem(env, &s)
 	if g.SettlerEnabled {
-		m.read(env, &m.from, &g.Settler)
+		m.from.read(env, &g.Settler)
 		m.from.buf[atPermissions] |= tx.PermSettler
-		m.write(env, &m.from)
+		m.from.write(env)
 	}
 	return abi.CodeOK
 }
 
 func (m *Module) createAccount(env *sdk.Env, a *params.Account) {
-	m.from.address = a.Address
-	m.from.n = copy(m.from.buf[:], blank[:])
+	m.from.is(&a.Address)
+	m.from.clear()
 	m.from.setBalance(a.Balance)
 	m.from.buf[atPermissions] = a.Permissions
-	m.write(env, &m.from)
+	m.from.write(env)
 }

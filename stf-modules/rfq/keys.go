@@ -31,18 +31,6 @@ func ThesisKey(id uint64) []byte {
 	return k[:]
 }
 
-// accountKey has a buffer of its own: it is needed five times in a transfer, which
-// is also why it is filled by words. The compiler makes a call of one assignment,
-// since for all it knows a is within the buffer.
-func (m *Module) accountKey(a *tx.Address) []byte {
-	k := m.accountAt[:]
-	k[0] = keyAccount
-	putU64(k[1:], getU64(a[:]))
-	putU64(k[9:], getU64(a[8:]))
-	putU32(k[17:], getU32(a[16:]))
-	return k
-}
-
 func (m *Module) walletKey(account, wallet *tx.Address) []byte {
 	return append(append(append(m.key[:0], keyWallet), account[:]...), wallet[:]...)
 }
@@ -81,37 +69,9 @@ func (m *Module) numberKey(prefix byte, id uint64) []byte {
 
 func (m *Module) plainKey(prefix byte) []byte { return append(m.key[:0], prefix) }
 
-// sameAddress compares whole words: inside a guest == on arrays is two calls and a
-// loop.
-func sameAddress(a, b *tx.Address) bool {
-	return getU64(a[:]) == getU64(b[:]) && getU64(a[8:]) == getU64(b[8:]) && getU32(a[16:]) == getU32(b[16:])
-}
-
-// getU64 and its like read and write one field of a record in place.
-func getU64(b []byte) uint64 {
-	_ = b[7]
-	return uint64(b[0]) | uint64(b[1])<<8 | uint64(b[2])<<16 | uint64(b[3])<<24 |
-		uint64(b[4])<<32 | uint64(b[5])<<40 | uint64(b[6])<<48 | uint64(b[7])<<56
-}
-
-func getU32(b []byte) uint32 {
-	_ = b[3]
-	return uint32(b[0]) | uint32(b[1])<<8 | uint32(b[2])<<16 | uint32(b[3])<<24
-}
-
-func putU64(b []byte, v uint64) {
-	_ = b[7]
-	b[0], b[1], b[2], b[3] = byte(v), byte(v>>8), byte(v>>16), byte(v>>24)
-	b[4], b[5], b[6], b[7] = byte(v>>32), byte(v>>40), byte(v>>48), byte(v>>56)
-}
-
+// putBigU64 writes the number in a key.
 func putBigU64(b []byte, v uint64) {
 	_ = b[7]
 	b[0], b[1], b[2], b[3] = byte(v>>56), byte(v>>48), byte(v>>40), byte(v>>32)
 	b[4], b[5], b[6], b[7] = byte(v>>24), byte(v>>16), byte(v>>8), byte(v)
-}
-
-func putU32(b []byte, v uint32) {
-	_ = b[3]
-	b[0], b[1], b[2], b[3] = byte(v), byte(v>>8), byte(v>>16), byte(v>>24)
 }

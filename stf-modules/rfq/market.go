@@ -81,8 +81,8 @@ func (m *Module) readBook(env *sdk.Env, base, quote *tx.Address) (ok bool) {
 // writeBook writes what theses change.
 func (m *Module) writeBook(env *sdk.Env) {
 	v := &m.book
-	putU64(v.buf[atOpenInterest:], v.openInterest)
-	putU64(v.buf[atOpen:], v.open)
+	abi.PutU64(v.buf[atOpenInterest:], v.openInterest)
+	abi.PutU64(v.buf[atOpen:], v.open)
 	env.Set(m.marketKey(&v.base, &v.quote), v.buf[:v.n])
 }
 

@@ -28,7 +28,7 @@ func (t *totals) fields() [6]*uint64 {
 func (m *Module) totals(env *sdk.Env) (t totals) {
 	if b, ok := env.Get(m.plainKey(keyTotals)); ok {
 		for i, p := range t.fields() {
-			*p = getU64(b[8*i:])
+			*p = abi.U64(b[8*i:])
 		}
 	}
 	return t
@@ -42,41 +42,45 @@ func (m *Module) setTotals(env *sdk.Env, t *totals) {
 	env.Set(m.plainKey(keyTotals), b)
 }
 
-// transfer moves money. One to oneself is checked like any other and moves
-// nothing.
+// transfer moves money, but leaves it to the caller to write the sender's record. One
+// to oneself is checked like any other and moves nothing.
 func (m *Module) transfer(env *sdk.Env, t *tx.Transfer) abi.Code {
-	if code := m.checkSpend(env, t.Amount); code != abi.CodeOK {
-		return code
+	if !m.from.maySpend(t.Amount) {
+		return m.cannotSpend(env, t.Amount)
 	}
-	if !sameAddress(&t.To, &m.tx.From) {
-		to := m.record(env, &t.To)
-		if to[atFlags]&flagBlacklisted != 0 {
+	if !abi.Same20(&t.To, &m.tx.From) {
+		m.other.read(env, &t.To)
+		if m.other.blacklisted() {
 			return blacklisted(env, &t.To)
 		}
-		credit(to, t.Amount)
-		env.Set(m.accountKey(&t.To), to)
+		m.other.credit(t.Amount)
+		m.other.write(env)
 		m.from.setBalance(m.from.balance() - t.Amount)
-		m.write(env, &m.from)
 	}
 	e := (*[1 + 20 + 20 + 8]byte)(m.event[:])
 	e[0] = EventTransfer
-	*(*tx.Address)(e[1:]), *(*tx.Address)(e[21:]) = m.tx.From, t.To
-	putU64(e[41:], t.Amount)
+	abi.Copy20((*tx.Address)(e[1:]), &m.tx.From)
+	abi.Copy20((*tx.Address)(e[21:]), &t.To)
+	abi.PutU64(e[41:], t.Amount)
 	env.Emit(e[:])
 	return abi.CodeOK
 }
 
-// checkSpend decides whether the sender may give up amount.
-func (m *Module) checkSpend(env *sdk.Env, amount uint64) abi.Code {
+// maySpend reports whether an account may give up amount.
+func (a *account) maySpend(amount uint64) bool {
+	return amount != 0 && amount <= a.balance() && !a.blacklisted()
+}
+
+// cannotSpend says why the sender may not: for the first of its reasons, in this
+// order.
+func (m *Module) cannotSpend(env *sdk.Env, amount uint64) abi.Code {
 	switch {
 	case amount == 0:
 		return zeroAmount(env)
 	case m.from.blacklisted():
 		return blacklisted(env, &m.tx.From)
-	case m.from.balance() < amount:
-		return env.Fail(CodeInsufficientBalance, env.Text("balance is ").U64(m.from.balance()).Str(", needed are ").U64(amount))
 	default:
-		return abi.CodeOK
+		return env.Fail(CodeInsufficientBalance, env.Text("balance is ").U64(m.from.balance()).Str(", needed are ").U64(amount))
 	}
 }
 
@@ -106,9 +110,9 @@ func (m *Module) deposit(env *sdk.Env, ctx abi.Context, t *tx.Deposit) abi.Code 
 	m.setTotals(env, &sums)
 	record := abi.AppendU64(append(m.event[:0], t.User[:]...), t.Amount)
 	env.Set(m.depositKey(&t.ExternalTxHash), abi.AppendU64(record, ctx.Height))
-	user := m.record(env, &t.User)
-	credit(user, t.Amount)
-	env.Set(m.accountKey(&t.User), user)
+	m.other.read(env, &t.User)
+	m.other.credit(t.Amount)
+	m.other.write(env)
 	e := abi.AppendU64(append(m.newEvent(EventDeposited), t.User[:]...), t.Amount)
 	env.Emit(append(e, t.ExternalTxHash[:]...))
 	return abi.CodeOK
@@ -145,11 +149,11 @@ func (m *Module) setWithdrawal(env *sdk.Env, id uint64, w *withdrawal) {
 
 // withdraw takes money out of the sender's balance, to be paid out by a relayer.
 func (m *Module) withdraw(env *sdk.Env, ctx abi.Context, t *tx.Withdraw) abi.Code {
-	if code := m.checkSpend(env, t.Amount); code != abi.CodeOK {
-		return code
+	if !m.from.maySpend(t.Amount) {
+		return m.cannotSpend(env, t.Amount)
 	}
 	m.from.setBalance(m.from.balance() - t.Amount)
-	m.write(env, &m.from)
+	m.from.write(env)
 	sums := m.totals(env)
 	sums.balances -= t.Amount
 	sums.pending += t.Amount

@@ -1,6 +1,7 @@
 package rfq
 
 import (
+	"github.com/kaizenchain/kaizen/stf-modules/abi"
 	"github.com/kaizenchain/kaizen/stf-modules/rfq/tx"
 	"github.com/kaizenchain/kaizen/stf-modules/sdk"
 )
@@ -41,9 +42,9 @@ func (p *party) open(env *sdk.Env, r role, a *tx.Address) {
 	n, ok := env.GetInto(p.key[:22], p.tail[:])
 	if !ok {
 		n = 8
-		putU64(p.tail[:], 0)
+		abi.PutU64(p.tail[:], 0)
 	}
-	p.n, p.size = getU64(p.tail[:]), n
+	p.n, p.size = abi.U64(p.tail[:]), n
 }
 
 func (p *party) pageKey(number uint64) []byte {
@@ -58,8 +59,8 @@ func (p *party) add(env *sdk.Env, r role, a *tx.Address, id uint64) {
 		env.Set(p.pageKey(p.n/partyPage-1), p.tail[8:])
 		p.size = 8
 	}
-	putU64(p.tail[p.size:], id)
-	putU64(p.tail[:], p.n+1)
+	abi.PutU64(p.tail[p.size:], id)
+	abi.PutU64(p.tail[:], p.n+1)
 	env.Set(p.key[:22], p.tail[:p.size+8])
 }
 
@@ -67,7 +68,7 @@ func (p *party) add(env *sdk.Env, r role, a *tx.Address, id uint64) {
 func (p *party) at(env *sdk.Env, i uint64) uint64 {
 	number := i / partyPage
 	if number == (p.n-1)/partyPage {
-		return getU64(p.tail[8+i%partyPage*8:])
+		return abi.U64(p.tail[8+i%partyPage*8:])
 	}
 	if p.which != number+1 {
 		if _, ok := env.GetInto(p.pageKey(number), p.page[:]); !ok {
@@ -75,5 +76,5 @@ func (p *party) at(env *sdk.Env, i uint64) uint64 {
 		}
 		p.which = number + 1
 	}
-	return getU64(p.page[i%partyPage*8:])
+	return abi.U64(p.page[i%partyPage*8:])
 }

@@ -32,7 +32,7 @@ func (m *Module) answer(env *sdk.Env, ctx abi.Context, tag query.Tag, r *abi.Rea
 		a := r.Bytes20()
 		j.Object()
 		j.Key("key")
-		j.Hex(m.accountKey(&a))
+		j.Hex(AccountKey(a))
 		j.EndObject()
 	case query.TagPrices:
 		m.queryPrices(env, ctx, j)
@@ -71,7 +71,7 @@ func (m *Module) answer(env *sdk.Env, ctx abi.Context, tag query.Tag, r *abi.Rea
 
 func (m *Module) queryAccount(env *sdk.Env, ctx abi.Context, address tx.Address, j *sdk.JSON) {
 	a := &m.from
-	m.read(env, a, &address)
+	a.read(env, &address)
 	j.Object()
 	j.Key("address")
 	j.Hex(address[:])

@@ -1,5 +1,7 @@
 package rfq
 
+import "github.com/kaizenchain/kaizen/stf-modules/abi"
+
 // Replay protection (protocol section 4): which transactions a signer has had
 // executed, in bounded state.
 //
@@ -54,14 +56,14 @@ func (r *replay) load(b []byte, ok bool) {
 	r.n = copy(r.buf[:], b)
 }
 
-func (w window) from() uint64   { return getU64(w) }
-func (w window) newest() uint64 { return getU64(w[8:]) }
+func (w window) from() uint64   { return abi.U64(w) }
+func (w window) newest() uint64 { return abi.U64(w[8:]) }
 func (w window) count() int     { return int(w[16]) }
 
 // stamp is the timestamp of entry i.
 func (w window) stamp(i int) uint64 {
 	newest := w.newest()
-	return newest - uint64(uint32(newest)-getU32(w[windowHeader+i*entryBytes:]))
+	return newest - uint64(uint32(newest)-abi.U32(w[windowHeader+i*entryBytes:]))
 }
 
 // search is the first entry whose timestamp is at least ts.
@@ -86,7 +88,7 @@ func (w window) search(ts uint64) int {
 // has reports whether the transaction is in the window.
 func (w window) has(ts uint64, id *[32]byte) bool {
 	for i := w.search(ts); i < w.count() && w.stamp(i) == ts; i++ {
-		if getU64(w[windowHeader+i*entryBytes+4:]) == getU64(id[:]) {
+		if abi.U64(w[windowHeader+i*entryBytes+4:]) == abi.U64(id[:]) {
 			return true
 		}
 	}
@@ -109,13 +111,26 @@ func (w window) open(now uint64) uint64 {
 	return w.from()
 }
 
+// appends reports whether a transaction goes behind all others and makes none
+// leave: what a signer with a clock does.
+func (w window) appends(now, ts uint64) bool {
+	n := w.count()
+	return ts > w.newest() && n < windowEntries && (n == 0 || w.stamp(0)+MaxSkewMs >= now)
+}
+
+func putEntry(e []byte, ts uint64, id *[32]byte) {
+	_ = e[entryBytes-1]
+	abi.PutU32(e, uint32(ts))
+	abi.PutU64(e[4:], abi.U64(id[:]))
+}
+
 // insert adds a transaction whose timestamp is open, in place; the buffer under w
 // has room for a full window. It returns the window, whose length has changed.
 func (w window) insert(now, ts uint64, id *[32]byte) window {
 	drop := w.stale(now)
 	if w.count()-drop == windowEntries {
 		from := w.stamp(0) + 1
-		putU64(w, from)
+		abi.PutU64(w, from)
 		for drop < windowEntries && w.stamp(drop) < from {
 			drop++
 		}
@@ -131,11 +146,10 @@ func (w window) insert(now, ts uint64, id *[32]byte) window {
 	if at < n {
 		copy(e[entryBytes:], e[:(n-at)*entryBytes])
 	}
-	putU32(e, uint32(ts))
-	putU64(e[4:], getU64(id[:]))
+	putEntry(e, ts, id)
 	w[16] = byte(n + 1)
 	if ts > w.newest() {
-		putU64(w[8:], ts)
+		abi.PutU64(w[8:], ts)
 	}
 	return w
 }

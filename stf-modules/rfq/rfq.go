@@ -11,7 +11,7 @@
 //	    failed here, in the block with a code
 //
 // A Module has buffers and belongs to one goroutine. Nothing in it means anything
-// from one call to the next.
+// from one call to the next, but for whether the system is paused.
 package rfq
 
 import (
@@ -23,31 +23,30 @@ import (
 )
 
 // Version is the module's own version, in its schema.
-const Version = "2.0.0"
+const Version = "2.1.0"
 
 // Module implements [sdk.Module].
 type Module struct {
-	tx        tx.Transaction
-	hasher    tx.Hasher
-	id        tx.Hash    // of tx
-	signer    tx.Address // recovered from tx
-	from      account    // of tx.From
-	wallet    int        // which API wallet of from signed, or owner
-	signed    replay     // that API wallet's replay window
-	user      account    // of a quote
-	quote     tx.Hash    // of a quote
-	accepted  tx.Address // who signed a quote
-	book      book       // of a thesis
-	thesis    thesis
-	party     party
-	ring      ring.Ring
-	schedule  schedule.Schedule
-	shown     market // of the thesis that a query has shown last
-	key       [abi.MaxKeyBytes]byte
-	accountAt [1 + 20]byte
-	event     [abi.MaxEventBytes]byte
-	json      [4 << 10]byte
-	_         [0]func() // not comparable: the compiler would write code for it
+	tx       tx.Transaction
+	hasher   tx.Hasher
+	typed    sdk.Typed // id and signer of tx
+	from     account   // of tx.From
+	wallet   int       // which API wallet of from signed, or owner
+	signed   replay    // that API wallet's replay window
+	other    account   // of a transfer's receiver, or a quote's user
+	quote    tx.Hash   // of a quote
+	accepted sdk.Typed // digest and signer of a quote
+	book     book      // of a thesis
+	thesis   thesis
+	party    party
+	ring     ring.Ring
+	schedule schedule.Schedule
+	shown    market // of the thesis that a query has shown last
+	key      [abi.MaxKeyBytes]byte
+	pause    pause
+	event    [abi.MaxEventBytes]byte
+	json     [4 << 10]byte
+	_        [0]func() // not comparable: the compiler would write code for it
 }
 
 // owner says that the account's own key signed.

@@ -642,6 +642,14 @@ func TestGenesisRefused(t *testing.T) {
 			t.Errorf("%s: %s %s", name, w.name(out.Code), out.Detail)
 		}
 	}
+	for stale, want := range map[uint64]string{traffic.ChallengeMs: "ok", traffic.ChallengeMs + 1: "InvalidChallengeWindow"} {
+		w := fake(t)
+		w.state = &mapState{m: map[string]string{}}
+		out := w.genesis(func(g *chain.Genesis, _ *params.Params) { g.MaxStaleMs = stale })
+		if w.name(out.Code) != want || (out.Detail == "") != (want == "ok") {
+			t.Errorf("prices may be %d ms old, the challenge window is %d ms: %s %s, want %s", stale, traffic.ChallengeMs, w.name(out.Code), out.Detail, want)
+		}
+	}
 	w := fake(t)
 	out := w.genesis(func(g *chain.Genesis, p *params.Params) { g.Params = append(p.Append(nil), 0) })
 	if w.name(out.Code) != "InvalidGenesis" {

@@ -90,8 +90,8 @@ func played(t testing.TB, prices []seen) (w *world, q tx.Quote) {
 		w.block(when+p.late, oracle(p.price, when))
 		w.early(q, before)
 	}
-	if w.ctx.Time < q.End+499 {
-		w.tick(q.End+499-w.ctx.Time, 0)
+	if last := q.End + traffic.ChallengeMs - 1; w.ctx.Time < last {
+		w.tick(last-w.ctx.Time, 0)
 	}
 	w.early(q, before)
 	w.tick(1, 0)
@@ -101,7 +101,7 @@ func played(t testing.TB, prices []seen) (w *world, q tx.Quote) {
 // early tries what is too early.
 func (w *world) early(q tx.Quote, before map[string]string) {
 	w.Helper()
-	if w.ctx.Time >= q.End+500 {
+	if w.ctx.Time >= q.End+traffic.ChallengeMs {
 		return
 	}
 	for _, kind := range []tx.SettlementKind{tx.UserWins, tx.Void} {
@@ -232,7 +232,7 @@ func TestAnybodySettles(t *testing.T) {
 	for i, c := range windows {
 		t.Run(c.name, func(t *testing.T) {
 			w, q := played(t, c.prices)
-			w.tick(q.End+500+rfq.GraceMs-1-w.ctx.Time, 0)
+			w.tick(q.End+traffic.ChallengeMs+rfq.GraceMs-1-w.ctx.Time, 0)
 			w.unchanged("ChallengeWindowNotOver", 5, settle(1))
 			w.tick(1, 1)
 			by := [...]int{5, user, solver, traffic.Settler, traffic.Stranger}[i%5]
@@ -274,7 +274,7 @@ func TestShortWindow(t *testing.T) {
 		q.Start++
 		q.End = q.Start + c.ms
 		w.must("ok", solver, w.accept(user, q))
-		w.tick(c.ms+1+500+rfq.GraceMs, 0)
+		w.tick(c.ms+1+traffic.ChallengeMs+rfq.GraceMs, 0)
 		w.must("ok", 5, settle(1))
 		w.settledAs(q, c.want, 5)
 	}
@@ -412,7 +412,7 @@ func TestNothingStopsSettling(t *testing.T) {
 			} {
 				w.must("ok", traffic.Admin, admin(a))
 			}
-			w.run(q.End+500, 100)
+			w.run(q.End+traffic.ChallengeMs, 100)
 			x := c.do(w)
 			signer := c.by
 			if x.From != (tx.Address{}) {
@@ -436,7 +436,7 @@ func TestWhoSettles(t *testing.T) {
 	for id, settler := range []int{user, solver} {
 		q := w.quoteOf(user, solver)
 		w.must("ok", solver, w.accept(user, q))
-		w.run(q.End+500, 100)
+		w.run(q.End+traffic.ChallengeMs, 100)
 		w.must("ok", settler, claim(uint64(id+1), tx.Settlement{Kind: tx.UserWins}))
 	}
 	if w.holds(user) != "1010000 0" || w.holds(solver) != "990000 0" {
@@ -476,27 +476,25 @@ func TestCancel(t *testing.T) {
 	w.unchanged("ThesisStarted", traffic.Admin, cancel(2))
 }
 
-// TestLatePrices is why a challenge window should be max_stale_ms at least: then
-// no price of the window comes after UserWins was possible. With a shorter one it
-// may, and what was settled stays.
+// TestLatePrices is why a challenge window is max_stale_ms at least: then no price of
+// the window comes after UserWins was possible.
 func TestLatePrices(t *testing.T) {
-	for _, challenge := range []uint64{500, 3000} {
-		w := newWorld(t, traffic.New(1, traffic.Fake{}), func(_ *chain.Genesis, p *params.Params) { p.ChallengeWindowMs = challenge })
-		w.tick(100, 100)
-		q := w.quoteOf(user, solver)
-		w.must("ok", solver, w.accept(user, q))
-		w.tick(q.End+challenge-w.ctx.Time, 0)
-		w.must("ok", traffic.Settler, claim(1, tx.Settlement{Kind: tx.UserWins}))
-		w.settledAs(q, "user_wins", traffic.Settler)
-		events := w.block(w.ctx.Time+1, oracle(89, q.End))
-		if recorded := len(events) == 1; recorded != (challenge == 500) {
-			t.Errorf("challenge window %d: a price of the window was recorded after it: %v", challenge, recorded)
-		}
-		w.final()
-	}
-	w := newWorld(t, traffic.New(1, traffic.Fake{}), func(_ *chain.Genesis, p *params.Params) { p.ChallengeWindowMs = 3000 })
+	shortest := func(g *chain.Genesis, p *params.Params) { p.ChallengeWindowMs = g.MaxStaleMs }
+	w := newWorld(t, traffic.New(1, traffic.Fake{}), shortest)
 	w.tick(100, 100)
 	q := w.quoteOf(user, solver)
+	w.must("ok", solver, w.accept(user, q))
+	w.tick(q.End+3000-w.ctx.Time, 0)
+	w.must("ok", traffic.Settler, claim(1, tx.Settlement{Kind: tx.UserWins}))
+	w.settledAs(q, "user_wins", traffic.Settler)
+	if events := w.block(w.ctx.Time+1, oracle(89, q.End)); len(events) != 0 {
+		t.Errorf("a price of the window was recorded after it: %d events", len(events))
+	}
+	w.final()
+
+	w = newWorld(t, traffic.New(1, traffic.Fake{}), shortest)
+	w.tick(100, 100)
+	q = w.quoteOf(user, solver)
 	w.must("ok", solver, w.accept(user, q))
 	w.block(q.End+3000, oracle(89, q.End)) // the latest that it can come
 	w.unchanged("BreachFound", traffic.Settler, claim(1, tx.Settlement{Kind: tx.UserWins}))

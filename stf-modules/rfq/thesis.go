@@ -70,11 +70,11 @@ func (t *thesis) state(now uint64) query.State {
 	switch o := outcome(b[0]); {
 	case o != open:
 		return query.SettledUserWin + query.State(o-userWins)
-	case now < getU64(b[atQuote+tx.QuoteStart:]):
+	case now < abi.U64(b[atQuote+tx.QuoteStart:]):
 		return query.Created
-	case now < getU64(b[atQuote+tx.QuoteEnd:]):
+	case now < abi.U64(b[atQuote+tx.QuoteEnd:]):
 		return query.Active
-	case now < getU64(b[1:]):
+	case now < abi.U64(b[1:]):
 		return query.InChallengeWindow
 	default:
 		return query.Due
@@ -104,7 +104,7 @@ func (m *Module) decodeThesis() {
 	b := &t.buf
 	t.outcome = outcome(b[0])
 	for i, p := range [...]*uint64{&t.due, &t.created, &t.settled, &t.breachTimestamp, &t.breachPrice} {
-		*p = getU64(b[1+8*i:])
+		*p = abi.U64(b[1+8*i:])
 	}
 	t.settledBy, t.hash = tx.Address(b[41:]), tx.Hash(b[61:])
 	t.quote.Decode((*[tx.QuoteBytes]byte)(b[atQuote:]))
@@ -116,7 +116,7 @@ func (m *Module) writeThesis(env *sdk.Env) {
 	b := &t.buf
 	b[0] = byte(t.outcome)
 	for i, v := range [...]uint64{t.due, t.created, t.settled, t.breachTimestamp, t.breachPrice} {
-		putU64(b[1+8*i:], v)
+		abi.PutU64(b[1+8*i:], v)
 	}
 	*(*tx.Address)(b[41:]), *(*tx.Hash)(b[61:]) = t.settledBy, t.hash
 	t.quote.Append(b[:atQuote])
@@ -177,14 +177,15 @@ func (m *Module) finish(env *sdk.Env, ctx abi.Context, o outcome) abi.Code {
 
 // release takes what an account had locked in a thesis, and pays what it gets.
 func (m *Module) release(env *sdk.Env, address *tx.Address, locked, paid uint64) {
-	record := m.record(env, address)
-	held := getU64(record[atLocked:])
+	a := &m.other
+	a.read(env, address)
+	held := a.locked()
 	if held < locked {
 		panic("an account has less locked than its theses")
 	}
-	putU64(record[atLocked:], held-locked)
-	credit(record, paid)
-	env.Set(m.accountKey(address), record)
+	a.setLocked(held - locked)
+	a.credit(paid)
+	a.write(env)
 }
 
 // leave takes m.thesis off its market's open ones.

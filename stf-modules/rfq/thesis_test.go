@@ -139,7 +139,7 @@ func TestThesis(t *testing.T) {
 	hash := chain.Hash(h.QuoteHash(traffic.Keccak{Crypto: w.gen.Scheme}, &q))
 	u, s := chain.Address(q.User), chain.Address(q.Solver)
 	want := fmt.Sprintf(`thesis_created thesis_id=1 quote_hash=%q user=%q solver=%q base=%q quote=%q lower="90" upper="110" bet_amount="10000" payout="15000" start=%d end=%d due=%d`,
-		hash, u, s, chain.Address(q.Base), chain.Address(q.Quote), q.Start, q.End, q.End+500)
+		hash, u, s, chain.Address(q.Base), chain.Address(q.Quote), q.Start, q.End, q.End+traffic.ChallengeMs)
 	if !slices.Equal(r.events, []string{want}) {
 		t.Errorf("events %v, want %s", r.events, want)
 	}
@@ -148,7 +148,7 @@ func TestThesis(t *testing.T) {
 	}
 	thesis := map[string]any{"thesis_id": 1.0, "state": "Created", "outcome": nil, "quote_hash": hash.String(), "thesis_type": 0.0, "pair": "BTC/USDT",
 		"base": chain.Address(q.Base).String(), "quote": chain.Address(q.Quote).String(), "lower": "90", "upper": "110", "bet_amount": "10000", "payout": "15000",
-		"start": float64(q.Start), "end": float64(q.End), "due": float64(q.End + 500), "deadline": float64(q.Deadline), "user": u.String(), "solver": s.String(),
+		"start": float64(q.Start), "end": float64(q.End), "due": float64(q.End + traffic.ChallengeMs), "deadline": float64(q.Deadline), "user": u.String(), "solver": s.String(),
 		"salt": "9223372036854775813", "created_at": float64(created), "settled_at": nil, "settled_by": nil, "breach_timestamp": nil, "breach_price": nil}
 	if got := w.thesis(1); !reflect.DeepEqual(got, thesis) {
 		t.Errorf("thesis %v\nwant %v", got, thesis)
@@ -159,7 +159,7 @@ func TestThesis(t *testing.T) {
 	for _, c := range []struct {
 		at    uint64
 		state string
-	}{{q.Start - 1, "Created"}, {q.Start, "Active"}, {q.End - 1, "Active"}, {q.End, "InChallengeWindow"}, {q.End + 499, "InChallengeWindow"}, {q.End + 500, "Due"}} {
+	}{{q.Start - 1, "Created"}, {q.Start, "Active"}, {q.End - 1, "Active"}, {q.End, "InChallengeWindow"}, {q.End + traffic.ChallengeMs - 1, "InChallengeWindow"}, {q.End + traffic.ChallengeMs, "Due"}} {
 		w.run(c.at, 100)
 		if got := w.thesis(1)["state"]; got != c.state {
 			t.Errorf("%d ms after start it is %v, want %s", int64(c.at-q.Start), got, c.state)
@@ -222,9 +222,9 @@ var badQuotes = []badQuote{
 	{"end = start", "InvalidEndTime", func(_ *world, q *tx.Quote) { q.End = q.Start }},
 	{"end < start", "InvalidEndTime", func(_ *world, q *tx.Quote) { q.End = q.Start - 1 }},
 	{"end 0", "InvalidEndTime", func(_ *world, q *tx.Quote) { q.End = 0 }},
-	{"end too far", "InvalidEndTime", func(w *world, q *tx.Quote) { q.End = w.ctx.Time + rfq.MaxDueMs - 500 + 1 }},
-	{"end + challenge window overflows", "InvalidEndTime", func(_ *world, q *tx.Quote) { q.End = maxU64 - 499 }},
-	{"end + challenge window at the edge", "InvalidEndTime", func(_ *world, q *tx.Quote) { q.End = maxU64 - 500 }},
+	{"end too far", "InvalidEndTime", func(w *world, q *tx.Quote) { q.End = w.ctx.Time + rfq.MaxDueMs - traffic.ChallengeMs + 1 }},
+	{"end + challenge window overflows", "InvalidEndTime", func(_ *world, q *tx.Quote) { q.End = maxU64 - traffic.ChallengeMs + 1 }},
+	{"end + challenge window at the edge", "InvalidEndTime", func(_ *world, q *tx.Quote) { q.End = maxU64 - traffic.ChallengeMs }},
 	{"end at the edge", "InvalidEndTime", func(_ *world, q *tx.Quote) { q.End = maxU64 }},
 	{"start at the edge", "InvalidEndTime", func(_ *world, q *tx.Quote) { q.Start = maxU64 }},
 	{"start and end at the edge", "InvalidEndTime", func(_ *world, q *tx.Quote) { q.Start, q.End = maxU64-1, maxU64 }},
@@ -362,7 +362,7 @@ func TestOpenInterestEdge(t *testing.T) {
 		t.Errorf("user %s, solver %s, open interest %s", w.holds(user), w.holds(solver), w.openInterest())
 	}
 	w.unchanged("SupplyOverflow", traffic.Relayer, deposit(w.gen.Address(user), 1, 3))
-	w.run(q.End+500, 100)
+	w.run(q.End+traffic.ChallengeMs, 100)
 	w.must("ok", traffic.Settler, claim(1, tx.Settlement{Kind: tx.UserWins}))
 	if w.holds(user) != "18446744073709551615 0" || w.holds(solver) != "0 0" || w.openInterest() != "0 0" {
 		t.Errorf("user %s, solver %s, open interest %s", w.holds(user), w.holds(solver), w.openInterest())
@@ -537,12 +537,12 @@ func TestQuoteOnce(t *testing.T) {
 func TestSpan(t *testing.T) {
 	w := theses(t)
 	q := w.quoteOf(user, solver)
-	q.End = w.ctx.Time + rfq.MaxDueMs - 500
+	q.End = w.ctx.Time + rfq.MaxDueMs - traffic.ChallengeMs
 	if rfq.MaxDueMs != 65_536*100-2*6_400-60_000 {
 		t.Fatalf("a thesis may be due in %d ms", rfq.MaxDueMs)
 	}
 	w.must("ok", solver, w.accept(user, q))
-	w.walk(q.End+500+rfq.GraceMs-1, 100)
+	w.walk(q.End+traffic.ChallengeMs+rfq.GraceMs-1, 100)
 	w.unchanged("ChallengeWindowNotOver", 5, settle(1))
 	w.tick(1, 100)
 	w.must("ok", 5, settle(1))

@@ -41,7 +41,7 @@ func crowd(t testing.TB, n int) (w *world, all []listed) {
 		q.Base, q.BetAmount, q.Payout, q.Salt = tx.Address{19: byte(x.market + 1)}, 1, 2, x.id
 		q.Start += r.Uint64N(3) * 1000
 		q.End = q.Start + 500 + r.Uint64N(2_000)
-		x.due = q.End + 500
+		x.due = q.End + traffic.ChallengeMs
 		w.must("ok", x.solver, w.accept(x.user, q))
 		if q.Start > now && r.IntN(4) == 0 {
 			w.must("ok", traffic.Admin, cancel(x.id))

@@ -19,7 +19,7 @@ func (m *Module) nominate(env *sdk.Env, ctx abi.Context, t *tx.NominateApiWallet
 		return env.Fail(CodeApiWalletLimit, env.Text("the account has ").U64(MaxApiWallets).
 			Str(" API wallets; revoke one, whose place is free 2 days after the last transaction it signed"))
 	}
-	m.write(env, &m.from)
+	m.from.write(env)
 	e := append(append(m.newEvent(EventApiWalletNominated), m.tx.From[:]...), t.Wallet[:]...)
 	env.Emit(abi.AppendU64(e, t.Expiry))
 	return abi.CodeOK
@@ -66,7 +66,7 @@ func (m *Module) revoke(env *sdk.Env, t *tx.RevokeApiWallet) abi.Code {
 	w := m.from.walletAt(i)
 	w.Revoked = true
 	m.from.setWallet(i, w)
-	m.write(env, &m.from)
+	m.from.write(env)
 	env.Emit(append(append(m.newEvent(EventApiWalletRevoked), m.tx.From[:]...), t.Wallet[:]...))
 	return abi.CodeOK
 }

@@ -21,6 +21,10 @@ func (e *Env) Get(key []byte) ([]byte, bool) {
 	return e.value[:n], true
 }
 
+// Load reads a state key into dst and returns the value's length, or -1 if there is no
+// such key. A value that is longer than dst is not copied.
+func (e *Env) Load(key, dst []byte) int { return e.raw.stateGet(key, dst) }
+
 // GetInto reads a state key into dst, which must be large enough for whatever is
 // stored there, and returns the length; false if there is no such key.
 func (e *Env) GetInto(key, dst []byte) (n int, ok bool) {
@@ -47,6 +51,20 @@ func (e *Env) SHA256(b []byte, out *[32]byte) { e.raw.sha256(b, out) }
 // a valid signature (r ‖ s ‖ v, low s, v in {0, 1, 27, 28}).
 func (e *Env) Recover(digest *[32]byte, sig *[65]byte, out *[20]byte) bool {
 	return e.raw.recover(digest, sig, out)
+}
+
+// Typed is what [Env.Signer712] finds out, as the host writes it.
+type Typed struct {
+	Digest [32]byte // what was signed
+	Signer [20]byte // by whom, if the signature is valid
+}
+
+// Signer712 is who signed a struct as EIP-712 says: out.Digest becomes
+// keccak256(0x19 0x01 ‖ domain ‖ keccak256(words)), where words is the struct's type
+// hash and its members, 32 bytes each, and out.Signer the address whose key signed
+// it; false, and no signer, if sig is not a valid signature (see [Env.Recover]).
+func (e *Env) Signer712(domain *[32]byte, words []byte, sig *[65]byte, out *Typed) bool {
+	return e.raw.signer712(domain, words, sig, out)
 }
 
 // Accept names the running transaction: from here on it belongs in the block,

@@ -13,6 +13,7 @@ type Host interface {
 	Keccak256(b []byte) [32]byte
 	SHA256(b []byte) [32]byte
 	Recover(digest *[32]byte, sig *[65]byte) ([20]byte, bool)
+	Signer712(domain *[32]byte, words []byte, sig *[65]byte) (digest [32]byte, signer [20]byte, ok bool)
 	Accept(id *[32]byte)
 	Emit(event []byte)
 	Output(b []byte)
@@ -49,5 +50,14 @@ func (r *raw) log(b []byte)                      { r.host.Log(b) }
 
 func (r *raw) recover(digest *[32]byte, sig *[65]byte, out *[20]byte) (ok bool) {
 	*out, ok = r.host.Recover(digest, sig)
+	return ok
+}
+
+func (r *raw) signer712(domain *[32]byte, words []byte, sig *[65]byte, out *Typed) bool {
+	digest, signer, ok := r.host.Signer712(domain, words, sig)
+	out.Digest = digest
+	if ok {
+		out.Signer = signer
+	}
 	return ok
 }

@@ -54,6 +54,9 @@ func (r *recorder) SHA256(b []byte) [32]byte           { return [32]byte{2} }
 func (r *recorder) Recover(digest *[32]byte, sig *[65]byte) ([20]byte, bool) {
 	return [20]byte{3}, true
 }
+func (r *recorder) Signer712(domain *[32]byte, words []byte, sig *[65]byte) ([32]byte, [20]byte, bool) {
+	return [32]byte{4}, [20]byte{5}, true
+}
 func (r *recorder) Accept(id *[32]byte) {}
 func (r *recorder) Emit(event []byte)   {}
 func (r *recorder) Output(b []byte)     { r.output = string(b) }

@@ -105,7 +105,7 @@ var table = map[string]row{
 		libs: "github.com/spf13/cobra github.com/spf13/pflag github.com/spf13/viper github.com/schollz/progressbar golang.org/x/term"},
 
 	// The modules.
-	"stf-modules/abi":       {kind: guest},
+	"stf-modules/abi":       {kind: guest, std: "unsafe"}, // inside a guest alone: whole words, see word_wasip1.go
 	"stf-modules/sdk":       {kind: guest, ours: "stf-modules/abi", std: "unsafe"},
 	"stf-modules/modules":   {kind: pure, ours: "stf-modules/...", std: "embed"}, // the compiled modules, for programs
 	"stf-modules/*":         {kind: guest, ours: "stf-modules/..."},

@@ -119,6 +119,10 @@ const (
 	keys     = Users + 6
 )
 
+// ChallengeMs is the challenge window of the chains here, ms: as short as it may be
+// with an oracle.max_stale_ms of 3 s.
+const ChallengeMs = 3000
+
 // Generator makes transactions.
 type Generator struct {
 	Scheme Scheme
@@ -153,7 +157,7 @@ func (g *Generator) Address(n int) tx.Address { return g.addr[n] }
 // Params begins a chain with the users' money, an admin, a relayer and a settler.
 func (g *Generator) Params() *params.Params {
 	p := params.Default()
-	p.ChallengeWindowMs = 500
+	p.ChallengeWindowMs = ChallengeMs
 	for n := range Users {
 		p.Accounts = append(p.Accounts, params.Account{Address: g.addr[n], Balance: 1_000_000})
 	}

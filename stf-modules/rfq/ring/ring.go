@@ -143,13 +143,13 @@ func (r *Ring) write(position, timestamp, price uint64) {
 	if r.head.next == 0 || page != r.current() {
 		r.turn(page)
 		clear(r.page[:])
-		putU64(r.page[:], page)
+		abi.PutU64(r.page[:], page)
 	} else {
 		r.loadCurrent()
 	}
 	slot := r.page[8+position%PageSlots*slotBytes:]
-	putU64(slot, timestamp)
-	putU64(slot[8:], price)
+	abi.PutU64(slot, timestamp)
+	abi.PutU64(slot[8:], price)
 	r.store.Set(r.pageKey(page), r.page[:])
 }
 
@@ -198,7 +198,7 @@ func load(s Store, key, buf []byte) {
 // was recorded in it or what was is of another lap.
 func (r *Ring) loadPage(page uint64) bool {
 	v, ok := r.store.Get(r.pageKey(page))
-	if !ok || getU64(v) != page {
+	if !ok || abi.U64(v) != page {
 		return false
 	}
 	copy(r.page[:], v)
@@ -370,8 +370,8 @@ func (r *Ring) eachOfPage(page, from, to uint64, f func(timestamp, price uint64)
 		return true
 	}
 	for i := 8; i < pageBytes; i += slotBytes {
-		t := getU64(r.page[i:])
-		if t != 0 && t >= from && t <= to && !f(t, getU64(r.page[i+8:])) {
+		t := abi.U64(r.page[i:])
+		if t != 0 && t >= from && t <= to && !f(t, abi.U64(r.page[i+8:])) {
 			return false
 		}
 	}
@@ -381,8 +381,8 @@ func (r *Ring) eachOfPage(page, from, to uint64, f func(timestamp, price uint64)
 // scan adds the prices of a page's slots that are within [start, end].
 func (w *Window) scan(slots []byte, start, end uint64) {
 	for ; len(slots) >= slotBytes; slots = slots[slotBytes:] {
-		if t := getU64(slots); t != 0 && t >= start && t <= end {
-			p := getU64(slots[8:])
+		if t := abi.U64(slots); t != 0 && t >= start && t <= end {
+			p := abi.U64(slots[8:])
 			w.merge(p, p, t, t, 0)
 		}
 	}
@@ -409,15 +409,15 @@ type summary [sumBytes]byte
 
 func summaryAt(record []byte, i uint64) *summary { return (*summary)(record[i*sumBytes:]) }
 
-func (s *summary) min() uint64   { return getU64(s[8:]) }
-func (s *summary) max() uint64   { return getU64(s[16:]) }
-func (s *summary) first() uint64 { return getU64(s[24:]) }
-func (s *summary) last() uint64  { return getU64(s[32:]) }
-func (s *summary) gap() uint64   { return getU64(s[40:]) }
+func (s *summary) min() uint64   { return abi.U64(s[8:]) }
+func (s *summary) max() uint64   { return abi.U64(s[16:]) }
+func (s *summary) first() uint64 { return abi.U64(s[24:]) }
+func (s *summary) last() uint64  { return abi.U64(s[32:]) }
+func (s *summary) gap() uint64   { return abi.U64(s[40:]) }
 
 // is reports whether s is about the page or super of that number, and not of
 // another lap or of nothing.
-func (s *summary) is(number uint64) bool { return getU64(s[:]) == number+1 && s.first() != 0 }
+func (s *summary) is(number uint64) bool { return abi.U64(s[:]) == number+1 && s.first() != 0 }
 
 func (s *summary) inside(q *query) bool  { return s.first() >= q.start && s.last() <= q.end }
 func (s *summary) outside(q *query) bool { return s.last() < q.start || s.first() > q.end }
@@ -430,18 +430,6 @@ func (s *summary) tells(number uint64, q *query) bool {
 
 func (s *summary) put(number uint64, w *Window) {
 	for i, v := range [...]uint64{number + 1, w.Min, w.Max, w.First, w.Last, w.Gap} {
-		putU64(s[8*i:], v)
+		abi.PutU64(s[8*i:], v)
 	}
-}
-
-func putU64(b []byte, v uint64) {
-	_ = b[7]
-	b[0], b[1], b[2], b[3] = byte(v), byte(v>>8), byte(v>>16), byte(v>>24)
-	b[4], b[5], b[6], b[7] = byte(v>>32), byte(v>>40), byte(v>>48), byte(v>>56)
-}
-
-func getU64(b []byte) uint64 {
-	_ = b[7]
-	return uint64(b[0]) | uint64(b[1])<<8 | uint64(b[2])<<16 | uint64(b[3])<<24 |
-		uint64(b[4])<<32 | uint64(b[5])<<40 | uint64(b[6])<<48 | uint64(b[7])<<56
 }

@@ -16,6 +16,8 @@
 // shows the bytes.
 package schedule
 
+import "github.com/kaizenchain/kaizen/stf-modules/abi"
+
 // The geometry. Changing any of it is a new state version.
 const (
 	MaxEntries = 64 // of a node
@@ -71,8 +73,8 @@ func (n *node) count() int     { return int(n.buf[1]) }
 func (n *node) setCount(c int) { n.buf[1] = byte(c) }
 func (n *node) full() bool     { return n.count() == MaxEntries }
 func (n *node) bytes() []byte  { return n.buf[:headBytes+n.count()*n.size()] }
-func (n *node) given() uint64  { return getU64(n.buf[2:]) }
-func (n *node) give() uint64   { putU64(n.buf[2:], n.given()+1); return n.given() }
+func (n *node) given() uint64  { return abi.U64(n.buf[2:]) }
+func (n *node) give() uint64   { abi.PutU64(n.buf[2:], n.given()+1); return n.given() }
 func (n *node) entry(i int) []byte {
 	return n.buf[headBytes+i*n.size():][:n.size()]
 }
@@ -87,10 +89,10 @@ func (n *node) size() int {
 
 func (n *node) keyAt(i int) Key {
 	e := n.entry(i)
-	return Key{getU64(e), getU64(e[8:])}
+	return Key{abi.U64(e), abi.U64(e[8:])}
 }
 
-func (n *node) child(i int) uint64 { return getU64(n.entry(i)[leafEntry:]) }
+func (n *node) child(i int) uint64 { return abi.U64(n.entry(i)[leafEntry:]) }
 
 // search is the first entry from lo on whose key is not less than k.
 func (n *node) search(lo int, k Key) int {
@@ -127,10 +129,10 @@ func (n *node) insert(i int, k Key, child uint64) {
 
 func (n *node) put(i int, k Key, child uint64) {
 	e := n.entry(i)
-	putU64(e, k.Due)
-	putU64(e[8:], k.ID)
+	abi.PutU64(e, k.Due)
+	abi.PutU64(e[8:], k.ID)
 	if n.level() > 0 {
-		putU64(e[leafEntry:], child)
+		abi.PutU64(e[leafEntry:], child)
 	}
 }
 
@@ -145,7 +147,7 @@ func (n *node) remove(i int) {
 func (n *node) cut(i int, other *node) {
 	other.buf[0] = n.buf[0]
 	other.setCount(n.count() - i)
-	putU64(other.buf[2:], 0)
+	abi.PutU64(other.buf[2:], 0)
 	copy(other.buf[headBytes:], n.bytes()[headBytes+i*n.size():])
 	n.setCount(i)
 }
@@ -306,16 +308,4 @@ func (s *Schedule) each(depth int, number uint64, k Key, f func(Key) bool) bool 
 		}
 	}
 	return true
-}
-
-func putU64(b []byte, v uint64) {
-	_ = b[7]
-	b[0], b[1], b[2], b[3] = byte(v), byte(v>>8), byte(v>>16), byte(v>>24)
-	b[4], b[5], b[6], b[7] = byte(v>>32), byte(v>>40), byte(v>>48), byte(v>>56)
-}
-
-func getU64(b []byte) uint64 {
-	_ = b[7]
-	return uint64(b[0]) | uint64(b[1])<<8 | uint64(b[2])<<16 | uint64(b[3])<<24 |
-		uint64(b[4])<<32 | uint64(b[5])<<40 | uint64(b[6])<<48 | uint64(b[7])<<56
 }

@@ -1,6 +1,10 @@
 package tx
 
-import "math/bits"
+import (
+	"math/bits"
+
+	"github.com/kaizenchain/kaizen/stf-modules/abi"
+)
 
 // EIP-712 with the domain ("Kaizen", "1", 1): every word is 32 bytes, big-endian.
 //
@@ -40,10 +44,11 @@ var Types = [kinds + 1]string{
 // Words are written in place, whole and at fixed offsets: inside a guest every
 // small copy and every check of a bound shows.
 type Hasher struct {
-	words [14 * 32]byte // the longest struct: a quote's type hash and 13 words
-	borsh [QuoteBytes]byte
-	outer [2 + 32 + 32]byte // what a digest is the hash of
-	sum   Hash
+	words    [14 * 32]byte // the longest struct: a quote's type hash and 13 words
+	transfer [5 * 32]byte  // a transfer's: most are, and half of it never changes
+	borsh    [QuoteBytes]byte
+	outer    [2 + 32 + 32]byte // what a digest is the hash of
+	sum      Hash
 }
 
 func (h *Hasher) hash(k Keccak, b []byte) Hash {
@@ -56,50 +61,50 @@ func (h *Hasher) word(i int) *Hash { return (*Hash)(h.words[32*i:]) }
 
 func putU64(w *Hash, v uint64) {
 	*(*[24]byte)(w[:]) = [24]byte{}
-	v = bits.ReverseBytes64(v) // so that the guest makes one store of the eight below
-	w[24], w[25], w[26], w[27] = byte(v), byte(v>>8), byte(v>>16), byte(v>>24)
-	w[28], w[29], w[30], w[31] = byte(v>>32), byte(v>>40), byte(v>>48), byte(v>>56)
+	putBig(w[24:], v)
 }
+
+func putBig(b []byte, v uint64) { abi.PutU64(b, bits.ReverseBytes64(v)) }
 
 func putAddress(w *Hash, a *Address) {
 	*(*[12]byte)(w[:]) = [12]byte{}
-	*(*Address)(w[12:]) = *a
+	abi.Copy20((*Address)(w[12:]), a)
 }
 
-// digest hashes the first n words, and that with the domain.
-func (h *Hasher) digest(k Keccak, n int) Hash {
-	h.digestInto(k, n, &h.sum)
-	return h.sum
-}
-
-// digestInto puts that into out.
-func (h *Hasher) digestInto(k Keccak, n int, out *Hash) {
+// digest hashes words, and that with the domain.
+func (h *Hasher) digest(k Keccak, words []byte) Hash {
 	if h.outer[0] == 0 { // the first time: no digest changes these
 		h.outer[0], h.outer[1] = 0x19, 0x01
 		*(*Hash)(h.outer[2:]) = DomainSeparator
 	}
-	k.Keccak256(h.words[:32*n], (*Hash)(h.outer[34:]))
-	k.Keccak256(h.outer[:], out)
+	k.Keccak256(words, (*Hash)(h.outer[34:]))
+	return h.hash(k, h.outer[:])
 }
 
 // Digest is what t's sender signs, and t's id.
 func (h *Hasher) Digest(k Keccak, t *Transaction) Hash {
-	h.DigestInto(k, t, &h.sum)
-	return h.sum
+	return h.digest(k, h.Words(k, t))
 }
 
-// DigestInto puts t's digest into out.
-func (h *Hasher) DigestInto(k Keccak, t *Transaction, out *Hash) {
-	if t.Kind == KindTransfer { // most are, and a guest pays for every branch of a switch
-		h.transfer(&t.From, t.Timestamp, &t.Transfer)
-		h.digestInto(k, 5, out)
-		return
+// Words are the type hash and the members of the struct that t's sender signs, as
+// EIP-712 encodes them; valid until the next call.
+func (h *Hasher) Words(k Keccak, t *Transaction) []byte {
+	if t.Kind != KindTransfer {
+		return h.otherWords(k, t)
 	}
-	h.otherInto(k, t, out)
+	w := &h.transfer
+	if w[0] == 0 { // the first time: no transfer changes these, nor the zeros
+		*(*Hash)(w[:]) = typeHashes[KindTransfer]
+	}
+	putBig(w[1*32+24:], t.Timestamp)
+	abi.Copy20((*Address)(w[2*32+12:]), &t.From)
+	abi.Copy20((*Address)(w[3*32+12:]), &t.Transfer.To)
+	putBig(w[4*32+24:], t.Transfer.Amount)
+	return w[:]
 }
 
-// otherInto puts the digest of anything but a transfer into out.
-func (h *Hasher) otherInto(k Keccak, t *Transaction, out *Hash) {
+// otherWords are those of anything but a transfer.
+func (h *Hasher) otherWords(k Keccak, t *Transaction) []byte {
 	switch t.Kind { // what is too long to be shown in a wallet is a hash there
 	case KindRfqSubmit:
 		*h.word(3) = h.QuoteHash(k, &t.RfqSubmit.Quote)
@@ -109,16 +114,7 @@ func (h *Hasher) otherInto(k Keccak, t *Transaction, out *Hash) {
 	*h.word(0) = typeHashes[t.Kind]
 	putU64(h.word(1), t.Timestamp)
 	putAddress(h.word(2), &t.From)
-	h.digestInto(k, h.payload(t), out)
-}
-
-// transfer writes the words of a transfer.
-func (h *Hasher) transfer(from *Address, timestamp uint64, t *Transfer) {
-	*h.word(0) = typeHashes[KindTransfer]
-	putU64(h.word(1), timestamp)
-	putAddress(h.word(2), from)
-	putAddress(h.word(3), &t.To)
-	putU64(h.word(4), t.Amount)
+	return h.words[:32*h.payload(t)]
 }
 
 // payload writes the words of anything but a transfer from the third on, and
@@ -174,7 +170,10 @@ func (h *Hasher) QuoteHash(k Keccak, q *Quote) Hash { return h.hash(k, q.Append(
 func (h *Hasher) ActionHash(k Keccak, a *AdminAction) Hash { return h.hash(k, a.Append(h.borsh[:0])) }
 
 // QuoteDigest is what a user signs to accept a quote.
-func (h *Hasher) QuoteDigest(k Keccak, q *Quote) Hash {
+func (h *Hasher) QuoteDigest(k Keccak, q *Quote) Hash { return h.digest(k, h.QuoteWords(q)) }
+
+// QuoteWords is to a quote what Words is to a transaction.
+func (h *Hasher) QuoteWords(q *Quote) []byte {
 	*h.word(0) = typeHashes[kinds]
 	putU64(h.word(1), uint64(q.ThesisType))
 	putAddress(h.word(2), &q.Base)
@@ -185,7 +184,7 @@ func (h *Hasher) QuoteDigest(k Keccak, q *Quote) Hash {
 	putAddress(h.word(11), &q.User)
 	putAddress(h.word(12), &q.Solver)
 	putU64(h.word(13), q.Salt)
-	return h.digest(k, 14)
+	return h.words[:]
 }
 
 // Sign puts what sign returns for t's digest into t.

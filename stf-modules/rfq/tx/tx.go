@@ -171,11 +171,11 @@ func (q *Quote) Append(dst []byte) []byte {
 func (q *Quote) Decode(b *[QuoteBytes]byte) {
 	q.ThesisType = b[0]
 	q.Base, q.Quote = Address(b[QuotePair:]), Address(b[QuotePair+20:])
-	q.Lower, q.Upper = u64(b[41:]), u64(b[49:])
-	q.BetAmount, q.Payout = u64(b[57:]), u64(b[65:])
-	q.Start, q.End, q.Deadline = u64(b[QuoteStart:]), u64(b[QuoteEnd:]), u64(b[QuoteEnd+8:])
+	q.Lower, q.Upper = abi.U64(b[41:]), abi.U64(b[49:])
+	q.BetAmount, q.Payout = abi.U64(b[57:]), abi.U64(b[65:])
+	q.Start, q.End, q.Deadline = abi.U64(b[QuoteStart:]), abi.U64(b[QuoteEnd:]), abi.U64(b[QuoteEnd+8:])
 	q.User, q.Solver = Address(b[QuoteUser:]), Address(b[QuoteSolver:])
-	q.Salt = u64(b[QuoteSolver+20:])
+	q.Salt = abi.U64(b[QuoteSolver+20:])
 }
 
 // DecodeQuote reads exactly one quote.
@@ -248,30 +248,36 @@ const (
 // Decode reads exactly one transaction from b into t: an unknown tag or a byte
 // too many is no transaction. Payload fields of other kinds keep what they had.
 func Decode(b []byte, t *Transaction) bool {
-	if len(b) < headBytes+signatureBytes {
+	sig := DecodeUnsigned(b, t)
+	if sig == nil {
 		return false
 	}
-	payload := b[headBytes : len(b)-signatureBytes]
-	t.From = Address(b[:20])
-	t.Timestamp = u64(b[20:])
-	t.Kind = Kind(b[28])
-	t.Signature = Signature(b[len(b)-signatureBytes:])
-	if t.Kind == KindTransfer { // most are, and this is four times as fast
-		if len(payload) != transferBytes {
-			return false
-		}
-		t.Transfer.To, t.Transfer.Amount = Address(payload[:20]), u64(payload[20:])
-		return true
-	}
-	r := abi.NewReader(payload)
-	t.readPayload(&r)
-	return r.Done()
+	t.Signature = *sig
+	return true
 }
 
-func u64(b []byte) uint64 {
-	_ = b[7]
-	return uint64(b[0]) | uint64(b[1])<<8 | uint64(b[2])<<16 | uint64(b[3])<<24 |
-		uint64(b[4])<<32 | uint64(b[5])<<40 | uint64(b[6])<<48 | uint64(b[7])<<56
+// DecodeUnsigned is Decode without the longest of the copies: the signature stays
+// where it is in b, and t.Signature as it was. It is nil if b is no transaction.
+func DecodeUnsigned(b []byte, t *Transaction) *Signature {
+	if len(b) < headBytes+signatureBytes {
+		return nil
+	}
+	end := len(b) - signatureBytes
+	abi.Copy20(&t.From, (*Address)(b))
+	t.Timestamp = abi.U64(b[20:])
+	t.Kind = Kind(b[28])
+	if t.Kind != KindTransfer { // most are, and this is four times as fast
+		r := abi.NewReader(b[headBytes:end])
+		if t.readPayload(&r); !r.Done() {
+			return nil
+		}
+	} else if end == headBytes+transferBytes {
+		abi.Copy20(&t.Transfer.To, (*Address)(b[headBytes:]))
+		t.Transfer.Amount = abi.U64(b[headBytes+20:])
+	} else {
+		return nil
+	}
+	return (*Signature)(b[end:])
 }
 
 func (t *Transaction) readPayload(r *abi.Reader) {
