@@ -37,8 +37,8 @@ func appendEntry(dst, key, value []byte, length uint32) []byte {
 	return append(append(dst, key...), value...)
 }
 
-// readEntry takes one entry off the front of a chunk; kind says whether keys may
-// be deleted in it.
+// readEntry takes one entry off the front of a chunk, not hashed yet; kind says
+// whether keys may be deleted in it.
 func readEntry(b []byte, kind Kind) (e Entry, rest []byte, err error) {
 	if len(b) < entryHeader {
 		return e, nil, refuse(ErrMalformed, "an entry of %d bytes, want at least %d", len(b), entryHeader)
@@ -55,6 +55,6 @@ func readEntry(b []byte, kind Kind) (e Entry, rest []byte, err error) {
 	if len(body) < end {
 		return e, nil, refuse(ErrMalformed, "an entry of %d bytes has %d left", end, len(body))
 	}
-	e.Leaf = state.Prepare(body[:key:key], body[key:end:end])
+	e.Leaf = state.Unprepared(body[:key:key], body[key:end:end])
 	return e, body[end:], nil
 }

@@ -24,6 +24,18 @@ func metaOf(tree *state.Tree, height uint64) Meta {
 	return Meta{GenesisHash: testGenesis.Hash(), Header: h}
 }
 
+// zeros is two chunks that compress to almost nothing: little to write and read
+// again and again.
+func zeros() *state.Tree {
+	o := state.NewOverlay(nil)
+	for i := range 17 {
+		o.Set([]byte{byte(i)}, make([]byte, state.MaxValueBytes))
+	}
+	v := state.NewVersions(0)
+	v.Commit(0, o.Changes(), nil)
+	return v.Tree()
+}
+
 func memDir() *Dir { return &Dir{Path: "/data/snapshots", FS: faultfs.New()} }
 
 func create(t testing.TB, d *Dir, meta Meta, keys iter.Seq2[[]byte, []byte]) *Snapshot {

@@ -171,10 +171,11 @@ type stream struct {
 	buffers chan []byte
 	stop    chan struct{}
 
-	file  []byte // of the chunk at hand
-	path  chain.Hash
-	begun bool
-	size  uint32 // of the chunk before
+	hashes state.Preparer
+	file   []byte // of the chunk at hand
+	path   chain.Hash
+	begun  bool
+	size   uint32 // of the chunk before
 }
 
 const (
@@ -311,8 +312,9 @@ func (r *stream) parse(i int, c *Chunk, content, buffer []byte) bool {
 	}
 }
 
-// fill reads entries of a chunk into a batch.
+// fill reads entries of a chunk into a batch, then hashes them side by side.
 func (r *stream) fill(b *batch, c *Chunk, rest []byte, left *uint32) ([]byte, error) {
+	begin := *left == c.Entries
 	for len(rest) > 0 && len(b.entries) < batchEntries {
 		if *left == 0 {
 			return nil, refuse(ErrTrailing, "%d bytes after %d keys", len(rest), c.Entries)
@@ -321,20 +323,29 @@ func (r *stream) fill(b *batch, c *Chunk, rest []byte, left *uint32) ([]byte, er
 		if err != nil {
 			return nil, err
 		}
-		path := e.Path()
-		if *left == c.Entries && path != c.First {
-			return nil, refuse(ErrFirstPath, "%s, want %s", path, c.First)
-		}
-		if r.begun && bytes.Compare(r.path[:], path[:]) >= 0 {
-			return nil, refuse(ErrOrder, "path %s follows %s", path, r.path)
-		}
-		b.entries, r.path, r.begun, rest = append(b.entries, e), path, true, after
+		b.entries, rest = append(b.entries, e), after
 		*left--
 	}
 	if len(rest) == 0 && *left > 0 {
 		return nil, refuse(ErrEntries, "%d, want %d", c.Entries-*left, c.Entries)
 	}
-	return rest, nil
+	r.hashes.Prepare(len(b.entries), func(i int) *state.Leaf { return &b.entries[i].Leaf })
+	if first := b.entries[0].Path(); begin && first != c.First {
+		return nil, refuse(ErrFirstPath, "%s, want %s", first, c.First)
+	}
+	return rest, r.inOrder(b.entries)
+}
+
+// inOrder checks that every path is above the one before.
+func (r *stream) inOrder(entries []Entry) error {
+	for i := range entries {
+		path := entries[i].Path()
+		if r.begun && bytes.Compare(r.path[:], path[:]) >= 0 {
+			return refuse(ErrOrder, "path %s follows %s", path, r.path)
+		}
+		r.path, r.begun = path, true
+	}
+	return nil
 }
 
 func (r *stream) checkCut(first *Entry) error {

@@ -3,14 +3,12 @@ package snapshot
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/kaizenchain/kaizen/host/hosttest/faultfs"
-	"github.com/kaizenchain/kaizen/host/state"
 )
 
 // sent is what a source sends of the honest snapshot.
@@ -173,13 +171,8 @@ func TestReceiveAnother(t *testing.T) {
 // with the power lost or not: nothing half can be opened, and the next run ends
 // with the whole snapshot.
 func TestReceiveInterrupted(t *testing.T) {
-	o := state.NewOverlay(nil)
-	for i := range 20 { // two chunks that compress well: little to read again and again
-		o.Set(fmt.Append(nil, i), make([]byte, state.MaxValueBytes))
-	}
-	v := state.NewVersions(0)
-	v.Commit(0, o.Changes(), nil)
-	manifest, chunks := sentOf(t, create(t, memDir(), metaOf(v.Tree(), 7), ascend(v.Tree())))
+	tree := zeros()
+	manifest, chunks := sentOf(t, create(t, memDir(), metaOf(tree, 7), ascend(tree)))
 	run := func(d *Dir) error {
 		in, err := d.Receive(manifest)
 		if err != nil {

@@ -10,6 +10,7 @@ import (
 	"iter"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 
@@ -36,7 +37,6 @@ type Writer struct {
 	lock    io.Closer
 	tmp     string // where it is written
 	meta    Meta
-	last    chain.Hash // path of the last key
 	entries uint64
 	size    uint64
 	open    *raw   // the chunk that is filled
@@ -56,10 +56,10 @@ type Writer struct {
 // raw is a chunk on its way to the disk.
 type raw struct {
 	index   int
-	first   chain.Hash
 	entries uint32
-	content []byte // until it is written
-	row     Chunk  // once it is written
+	content []byte     // until it is written
+	row     Chunk      // once it is written
+	last    chain.Hash // path of its last key, once it is written
 }
 
 // Names in a directory of snapshots.
@@ -135,31 +135,29 @@ const (
 )
 
 // Add appends a key, in strictly ascending path order. Both slices are copied. An
-// error, which may be that of an earlier key, is final.
+// error, which may be that of an earlier key, is final. The order is checked beside
+// compression: at the latest Commit says that it was not kept.
 func (w *Writer) Add(key, value []byte) error {
 	if len(key) > state.MaxKeyBytes || len(value) > state.MaxValueBytes {
 		return refuse(ErrTooLarge, "a key of %d bytes and a value of %d, limits %d and %d", len(key), len(value), state.MaxKeyBytes, state.MaxValueBytes)
 	}
-	return w.add(state.PathOf(key), key, value, uint32(len(value)))
+	return w.add(key, value, uint32(len(value)))
 }
 
 // Delete is Add for a key that is gone since the base of an incremental snapshot.
 func (w *Writer) Delete(key []byte) error {
 	switch {
-	case w.meta.Base == (Base{}):
+	case w.kind() == Full:
 		return refuse(ErrKind, "a full one has no deleted keys")
 	case len(key) > state.MaxKeyBytes:
 		return refuse(ErrTooLarge, "a key of %d bytes, limit %d", len(key), state.MaxKeyBytes)
 	}
-	return w.add(state.PathOf(key), key, nil, deleted)
+	return w.add(key, nil, deleted)
 }
 
 // add appends an entry; length is what its header says of the value.
-func (w *Writer) add(path chain.Hash, key, value []byte, length uint32) error {
+func (w *Writer) add(key, value []byte, length uint32) error {
 	size := entrySize(key, value)
-	if w.entries > 0 && bytes.Compare(w.last[:], path[:]) >= 0 {
-		return refuse(ErrOrder, "path %s follows %s", path, w.last)
-	}
 	if w.open != nil && len(w.open.content)+size > ChunkBytes {
 		if err := w.flush(); err != nil {
 			return err
@@ -169,11 +167,11 @@ func (w *Writer) add(path chain.Hash, key, value []byte, length uint32) error {
 		if len(w.handed) == MaxChunks {
 			return refuse(ErrTooLarge, "more than %d chunks", MaxChunks)
 		}
-		w.open = &raw{index: len(w.handed), first: path, content: w.buffer()}
+		w.open = &raw{index: len(w.handed), content: w.buffer()}
 	}
 	w.open.content = appendEntry(w.open.content, key, value, length)
 	w.open.entries++
-	w.last, w.entries, w.size = path, w.entries+1, w.size+uint64(size)
+	w.entries, w.size = w.entries+1, w.size+uint64(size)
 	return nil
 }
 
@@ -210,13 +208,44 @@ func (w *Writer) flush() error {
 // run hashes, compresses and writes chunks until there are no more.
 func (w *Writer) run() {
 	var file []byte
+	var order orderCheck
 	for r := range w.work {
-		var err error
-		if file, err = w.chunk(r, file); err != nil {
+		err := order.check(r, w.kind())
+		if err == nil {
+			file, err = w.chunk(r, file)
+		}
+		if err != nil {
 			w.failed(err)
 			return
 		}
 	}
+}
+
+// orderCheck finds the paths of a chunk's keys, many side by side.
+type orderCheck struct {
+	hashes state.Preparer
+	keys   [][]byte
+	paths  []chain.Hash
+}
+
+// check says whether the keys of a chunk are in ascending path order, and notes the
+// first and the last path.
+func (o *orderCheck) check(r *raw, kind Kind) error {
+	o.keys = o.keys[:0]
+	for rest := r.content; len(rest) > 0; {
+		e, after, err := readEntry(rest, kind)
+		invariant.Hold(err == nil, "an entry that was just written: %v", err)
+		o.keys, rest = append(o.keys, e.Key()), after
+	}
+	o.paths = slices.Grow(o.paths[:0], len(o.keys))[:len(o.keys)]
+	o.hashes.Paths(o.keys, o.paths)
+	for i := 1; i < len(o.paths); i++ {
+		if bytes.Compare(o.paths[i-1][:], o.paths[i][:]) >= 0 {
+			return refuse(ErrOrder, "path %s follows %s", o.paths[i], o.paths[i-1])
+		}
+	}
+	r.row.First, r.last = o.paths[0], o.paths[len(o.paths)-1]
+	return nil
 }
 
 // sync makes the chunks durable, one after the other.
@@ -238,7 +267,7 @@ func (w *Writer) failed(err error) {
 // chunk writes one; file is a buffer that it uses and returns. It lets others run
 // in between, so that a node that is busy does not wait long for a processor.
 func (w *Writer) chunk(r *raw, file []byte) ([]byte, error) {
-	r.row, file = encode(file, r.content, r.first, r.entries)
+	r.row, file = encode(file, r.content, r.row.First, r.entries)
 	runtime.Gosched()
 	f, err := w.write(ChunkFile(r.index), file)
 	if err == nil {
@@ -326,14 +355,26 @@ func (w *Writer) join() error {
 		close(w.files)
 		w.synced.Wait()
 	}
-	return w.cause
+	if w.cause != nil {
+		return w.cause
+	}
+	for i, r := range w.handed {
+		if i > 0 && bytes.Compare(w.handed[i-1].last[:], r.row.First[:]) >= 0 {
+			return refuse(ErrOrder, "path %s follows %s", r.row.First, w.handed[i-1].last)
+		}
+	}
+	return nil
+}
+
+func (w *Writer) kind() Kind {
+	if w.meta.Base == (Base{}) {
+		return Full
+	}
+	return Incremental
 }
 
 func (w *Writer) manifest() *Manifest {
-	m := &Manifest{Kind: Full, GenesisHash: w.meta.GenesisHash, Header: w.meta.Header, Base: w.meta.Base, Entries: w.entries, Bytes: w.size}
-	if m.Base != (Base{}) {
-		m.Kind = Incremental
-	}
+	m := &Manifest{Kind: w.kind(), GenesisHash: w.meta.GenesisHash, Header: w.meta.Header, Base: w.meta.Base, Entries: w.entries, Bytes: w.size}
 	for _, r := range w.handed {
 		m.Chunks = append(m.Chunks, r.row)
 	}

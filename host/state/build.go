@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 
 	"github.com/kaizenchain/kaizen/host/chain"
+	"github.com/kaizenchain/kaizen/host/state/internal/lanes"
 )
 
 // ErrStream is wrapped when keys given to Build are too large or out of order.
@@ -23,6 +25,42 @@ type Leaf struct {
 func Prepare(key, value []byte) Leaf {
 	path := PathOf(key)
 	return Leaf{key: key, value: value, path: path, hash: hashLeaf(&path, value)}
+}
+
+// Unprepared is a leaf that a [Preparer] has yet to hash.
+func Unprepared(key, value []byte) Leaf { return Leaf{key: key, value: value} }
+
+// Preparer does what [Prepare] does for many leaves at a time, whose hashes are
+// computed side by side. The zero value is ready; it belongs to one goroutine.
+type Preparer struct {
+	hasher lanes.Hasher
+	leaves [][leafBytes]byte // what the hashes of the leaves are of
+}
+
+// Prepare hashes n leaves, which at gives.
+func (p *Preparer) Prepare(n int, at func(i int) *Leaf) {
+	p.leaves = slices.Grow(p.leaves[:0], n)[:n]
+	for i := range n {
+		l := at(i)
+		p.hasher.Sum(l.key, (*[32]byte)(&l.path))
+		p.hasher.Sum(l.value, (*[32]byte)(p.leaves[i][33:]))
+	}
+	p.hasher.Flush()
+	for i := range n {
+		l, msg := at(i), &p.leaves[i]
+		msg[0] = leafKind
+		copy(msg[1:], l.path[:])
+		p.hasher.Sum(msg[:], (*[32]byte)(&l.hash))
+	}
+	p.hasher.Flush()
+}
+
+// Paths computes the path of every key, side by side. Both are of equal length.
+func (p *Preparer) Paths(keys [][]byte, paths []chain.Hash) {
+	for i := range keys {
+		p.hasher.Sum(keys[i], (*[32]byte)(&paths[i]))
+	}
+	p.hasher.Flush()
 }
 
 // Key, Value and Path are what was prepared, and where it is in the tree.
