@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"testing"
 
@@ -251,4 +252,40 @@ func TestPruneKeepsChains(t *testing.T) {
 	if err := VerifyChain(chainOf(t, e.last), Options{}); err != nil {
 		t.Error(err)
 	}
+}
+
+// maxBeside is what restoring may hold beside the state that it builds, bytes:
+// FORMAT.md says about 11 MiB.
+const maxBeside = 16 << 20
+
+// TestRestoreMemory: what is alive while a chain is restored is the state and
+// little more, however large the snapshots are.
+func TestRestoreMemory(t *testing.T) {
+	e := newEvolving(t, 6, 60_000, 400)
+	e.advance(t, 60_000)
+	links := chainOf(t, e.last)
+	if len(links[0].Manifest.Chunks) < 8 || len(links[1].Manifest.Chunks) < 4 {
+		t.Fatalf("%d and %d chunks: too few to tell", len(links[0].Manifest.Chunks), len(links[1].Manifest.Chunks))
+	}
+	alive := func() uint64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	if err := links[0].Verify(); err != nil { // the decoder's own tables
+		t.Fatal(err)
+	}
+	before, most := alive(), uint64(0)
+	tree, _, err := Restore(links, Options{Progress: func(uint64, uint64) { most = max(most, alive()) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	after := alive()
+	t.Logf("before %d, at most %d, after %d bytes", before, most, after)
+	if beside := int64(most) - int64(after); beside > maxBeside {
+		t.Errorf("%d bytes were alive beside a state of %d", beside, after-before)
+	}
+	runtime.KeepAlive(tree)
+	runtime.KeepAlive(e)
 }

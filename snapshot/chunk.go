@@ -3,6 +3,7 @@ package snapshot
 import (
 	"crypto/sha256"
 	"errors"
+	"runtime"
 	"sync"
 
 	"github.com/klauspost/compress/zstd"
@@ -26,13 +27,18 @@ var (
 	})
 )
 
-// encode compresses a chunk and describes it. compressed is appended to dst.
+// encode compresses a chunk, in the memory of dst, and describes it. It lets others
+// run in between: nobody in a busy node waits for a processor as long as all of it
+// takes.
 func encode(dst, content []byte, first chain.Hash, entries uint32) (Chunk, []byte) {
 	invariant.Hold(len(content) <= ChunkBytes, "chunk of %d bytes, limit %d", len(content), ChunkBytes)
+	c := Chunk{First: first, Entries: entries, Bytes: uint32(len(content)), Hash: sha256.Sum256(content)}
+	runtime.Gosched()
 	file := encoder().EncodeAll(content, dst[:0])
 	invariant.Hold(len(file) <= MaxCompressedBytes, "chunk of %d bytes became %d, limit %d", len(content), len(file), MaxCompressedBytes)
-	return Chunk{First: first, Entries: entries, Bytes: uint32(len(content)), Compressed: uint32(len(file)),
-		Hash: sha256.Sum256(content), Transfer: sha256.Sum256(file)}, file
+	runtime.Gosched()
+	c.Compressed, c.Transfer = uint32(len(file)), sha256.Sum256(file)
+	return c, file
 }
 
 // CheckTransfer compares a chunk's file with its row: what a receiver can tell

@@ -17,13 +17,34 @@ type Difference struct {
 	InOther    bool
 }
 
-// FirstDifference compares a full snapshot with a state, in path order; nil if
-// they are equal. The tree is not written meanwhile.
-func (s *Snapshot) FirstDifference(other *state.Tree) (*Difference, error) {
-	if err := s.checkFull(); err != nil {
+// FirstDifference compares the state of a chain of snapshots with another, in path
+// order; nil if they are equal. The tree is not written meanwhile. A chain of more
+// than one is restored in memory for it.
+func FirstDifference(links []*Snapshot, other *state.Tree, o Options) (*Difference, error) {
+	if err := CheckLinks(links); err != nil {
 		return nil, err
 	}
-	next, stop := iter.Pull2(s.Entries())
+	if len(links) == 1 {
+		return firstDifference(links[0].Entries(), other)
+	}
+	tree, _, err := Restore(links, o)
+	if err != nil {
+		return nil, err
+	}
+	return firstDifference(entriesOf(tree), other)
+}
+
+// entriesOf gives the keys of a tree as if they were read.
+func entriesOf(tree *state.Tree) iter.Seq2[*Entry, error] {
+	return func(yield func(*Entry, error) bool) {
+		tree.Ascend(chain.Hash{}, func(key, value []byte) bool {
+			return yield(&Entry{Leaf: state.Prepare(key, value)}, nil)
+		})
+	}
+}
+
+func firstDifference(entries iter.Seq2[*Entry, error], other *state.Tree) (*Difference, error) {
+	next, stop := iter.Pull2(entries)
 	defer stop()
 	var found *Difference
 	var failure error

@@ -14,7 +14,7 @@ import (
 func TestFirstDifference(t *testing.T) {
 	tree := randomTree(4, 60, 30)
 	s := create(t, memDir(), metaOf(tree, 7), ascend(tree))
-	if d, err := s.FirstDifference(tree); d != nil || err != nil {
+	if d, err := FirstDifference([]*Snapshot{s}, tree, Options{}); d != nil || err != nil {
 		t.Fatalf("with itself: %+v, %v", d, err)
 	}
 	var keys [][]byte
@@ -28,7 +28,7 @@ func TestFirstDifference(t *testing.T) {
 		o := state.NewOverlay(nil)
 		do(o)
 		v.Commit(1, o.Changes(), nil)
-		d, err := s.FirstDifference(tree)
+		d, err := FirstDifference([]*Snapshot{s}, tree, Options{})
 		if err != nil || d == nil {
 			t.Fatalf("%+v, %v", d, err)
 		}
@@ -60,7 +60,28 @@ func TestFirstDifference(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := bad.FirstDifference(tree); !errors.Is(err, ErrTransferHash) {
+	if _, err := FirstDifference([]*Snapshot{bad}, tree, Options{}); !errors.Is(err, ErrTransferHash) {
 		t.Fatalf("a damaged snapshot: %v", err)
+	}
+}
+
+// TestFirstDifferenceOfChain: an incremental one stands for the whole state.
+func TestFirstDifferenceOfChain(t *testing.T) {
+	e := newEvolving(t, 7, 300, 40)
+	e.advance(t, 50)
+	links := chainOf(t, e.last)
+	if d, err := FirstDifference(links, e.tree(), Options{}); d != nil || err != nil {
+		t.Fatalf("with itself: %+v, %v", d, err)
+	}
+	o := state.NewOverlay(e.tree())
+	o.Set([]byte("one more"), []byte("x"))
+	height, _ := e.versions.Height()
+	e.versions.Commit(height+1, o.Changes(), nil)
+	d, err := FirstDifference(links, e.tree(), Options{})
+	if err != nil || d == nil || string(d.Key) != "one more" || d.InSnapshot || !d.InOther {
+		t.Fatalf("with a key more: %+v, %v", d, err)
+	}
+	if _, err := FirstDifference(links[1:], e.tree(), Options{}); !errors.Is(err, ErrKind) {
+		t.Errorf("without its base: %v, want %v", err, ErrKind)
 	}
 }

@@ -32,53 +32,111 @@ func goldenTree() *state.Tree {
 	return v.Tree()
 }
 
-// goldenIdentity is the identity of the golden state, in every version that has
-// format 1.
-const goldenIdentity = "0x0c0716cde7ceac0b89d9f3ed284da96947f9a1b1669a31af055bb5378cebc9e5"
+// goldenNext is what the block after did to the golden state: keys changed, gone and
+// new, of all lengths.
+func goldenNext(tree *state.Tree) []state.Change {
+	o, n := state.NewOverlay(tree), 0
+	tree.Ascend(chain.Hash{}, func(key, _ []byte) bool {
+		switch n++; n % 9 {
+		case 0:
+			o.Delete(key)
+		case 1:
+			o.Set(key, bytes.Repeat(key, n%5))
+		}
+		return true
+	})
+	for i := range 30 {
+		o.Set(fmt.Appendf(nil, "new %d", i), make([]byte, i*i))
+	}
+	return o.Changes()
+}
+
+// The identities of the golden snapshots, in every version that has format 1.
+const (
+	goldenIdentity     = "0x0c0716cde7ceac0b89d9f3ed284da96947f9a1b1669a31af055bb5378cebc9e5"
+	goldenNextIdentity = "0x4c1b25f0e3bedeb03d92f57527539e03b23034bde03fff9b5d53918a861fac54"
+)
+
+// goldenDir holds what format version 1 wrote: a full snapshot, and one that
+// continues it.
+const goldenDir = "testdata/v1"
+
+func writeGolden(t *testing.T) {
+	t.Helper()
+	if err := os.RemoveAll(goldenDir); err != nil {
+		t.Fatal(err)
+	}
+	d, tree := &Dir{Path: goldenDir}, goldenTree()
+	meta := metaOf(tree, 12345)
+	meta.Key = testKey
+	full := create(t, d, meta, ascend(tree))
+	changes := goldenNext(tree)
+	state.RestoreVersions(tree, 0, 0).Commit(1, changes, nil)
+	next := metaOf(tree, 12346)
+	next.Base = full.Manifest.AsBase() // not signed
+	createFrom(t, d, next, changes)
+	if err := os.Remove(filepath.Join(goldenDir, lockFile)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// golden opens one and checks that its manifest encodes to the bytes that it was
+// read from.
+func golden(t *testing.T, height uint64, identity string) *Snapshot {
+	t.Helper()
+	s, err := (&Dir{Path: goldenDir}).At(height)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := s.Manifest.Identity().String(); got != identity {
+		t.Errorf("golden identity is %s, want %s", got, identity)
+	}
+	if err := s.Verify(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.CheckChain(testGenesis); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(filepath.Join(s.Path, ManifestFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(s.Manifest.Append(nil), b) {
+		t.Error("manifest does not encode to the bytes it was read from")
+	}
+	return s
+}
 
 // TestGolden reads a snapshot that format version 1 wrote, and writes the same
 // state again: the identity is the same, whatever zstd makes of it today.
 func TestGolden(t *testing.T) {
-	tree := goldenTree()
-	meta := metaOf(tree, 12345)
-	meta.Key = testKey
 	if *update {
-		if err := os.RemoveAll("testdata/v1"); err != nil {
-			t.Fatal(err)
-		}
-		create(t, &Dir{Path: "testdata/v1"}, meta, ascend(tree))
-		if err := os.Remove("testdata/v1/" + lockFile); err != nil {
-			t.Fatal(err)
-		}
+		writeGolden(t)
 	}
-	list, err := (&Dir{Path: "testdata/v1"}).List()
-	if err != nil || len(list) != 1 || list[0].Err != nil {
-		t.Fatalf("%+v, %v", list, err)
-	}
-	golden := list[0].Snapshot
-	if got := golden.Manifest.Identity().String(); got != goldenIdentity {
-		t.Errorf("golden identity is %s, want %s", got, goldenIdentity)
-	}
-	if err := golden.Verify(); err != nil {
-		t.Fatal(err)
-	}
-	if err := golden.CheckChain(testGenesis); err != nil {
-		t.Fatal(err)
-	}
-	restored, header, err := golden.Restore()
-	if err != nil || header.Height != 12345 || restored.Root() != tree.Root() {
+	s, tree := golden(t, 12345, goldenIdentity), goldenTree()
+	restored, header, err := s.Restore()
+	if err != nil || header.Height != 12345 || restored.Root() != tree.Root() || !s.Manifest.Signed() {
 		t.Fatalf("%v, root %s, want %s", err, restored.Root(), tree.Root())
 	}
-	again := create(t, memDir(), meta, ascend(restored))
-	if got := again.Manifest.Name(); got != filepath.Base(golden.Path) {
-		t.Errorf("written again it is %s, want %s", got, golden.Path)
+	again := create(t, memDir(), metaOf(tree, 12345), ascend(restored))
+	if got := again.Manifest.Name(); got != filepath.Base(s.Path) {
+		t.Errorf("written again it is %s, want %s", got, s.Path)
 	}
-	b, err := os.ReadFile(filepath.Join(golden.Path, ManifestFile))
-	if err != nil {
-		t.Fatal(err)
+}
+
+// TestGoldenIncremental does the same with the one that continues it.
+func TestGoldenIncremental(t *testing.T) {
+	s, tree := golden(t, 12346, goldenNextIdentity), goldenTree()
+	changes := goldenNext(tree)
+	state.RestoreVersions(tree, 0, 0).Commit(1, changes, nil)
+	restored, header, err := Restore(chainOf(t, s), Options{})
+	if err != nil || header.Height != 12346 || restored.Root() != tree.Root() || restored.Len() != tree.Len() {
+		t.Fatalf("%v, root %s, want %s", err, restored.Root(), tree.Root())
 	}
-	if !bytes.Equal(golden.Manifest.Append(nil), b) {
-		t.Error("manifest does not encode to the bytes it was read from")
+	meta := metaOf(tree, 12346)
+	meta.Base = s.Manifest.Base
+	if got := createFrom(t, memDir(), meta, changes).Manifest.Name(); got != filepath.Base(s.Path) {
+		t.Errorf("written again it is %s, want %s", got, s.Path)
 	}
 }
 
@@ -180,6 +238,53 @@ func FuzzChunk(f *testing.F) {
 				}
 				rest = after
 			}
+		}
+	})
+}
+
+// FuzzIncremental gives any bytes as the content of an incremental snapshot that
+// is right in everything else: it is refused as damage, or its state root is the
+// header's.
+func FuzzIncremental(f *testing.F) {
+	base := randomTree(8, 40, 20)
+	d := memDir()
+	full := create(f, d, metaOf(base, 7), ascend(base))
+	entry := func(key string, value []byte, length uint32) []byte {
+		return appendEntry(nil, []byte(key), value, length)
+	}
+	f.Add(entry("a", []byte("b"), 1), uint32(1))
+	f.Add(entry("a", nil, deleted), uint32(1))
+	f.Add(append(entry("b", nil, deleted), entry("a", nil, 0)...), uint32(2))
+	f.Add(entry("", nil, deleted-1), uint32(1))
+	meta := metaOf(base, 8)
+	f.Fuzz(func(t *testing.T, content []byte, entries uint32) {
+		if len(content) == 0 || len(content) > ChunkBytes {
+			return
+		}
+		first := chain.Hash{}
+		if e, _, err := readEntry(content, Incremental); err == nil {
+			first = state.PathOf(e.Key())
+		}
+		row, file := encode(nil, content, first, entries)
+		m := &Manifest{Kind: Incremental, GenesisHash: meta.GenesisHash, Header: meta.Header, Base: full.Manifest.AsBase(), Entries: uint64(entries), Bytes: uint64(len(content)), Chunks: []Chunk{row}}
+		if _, err := DecodeManifest(m.Append(nil)); err != nil {
+			return // the manifest's own checks: FuzzManifest
+		}
+		in := receive(t, d, m.Append(nil))
+		if err := in.Put(0, file); err != nil {
+			t.Fatal(err)
+		}
+		s, err := in.Commit()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var bad *DamageError
+		tree, _, err := Restore([]*Snapshot{full, s}, Options{})
+		if err != nil && !errors.As(err, &bad) || err == nil && tree.Root() != m.Header.StateRoot {
+			t.Fatalf("restored with %v", err)
+		}
+		if err := d.Remove(m.Name()); err != nil {
+			t.Fatal(err)
 		}
 	})
 }

@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"iter"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -264,11 +263,9 @@ func (w *Writer) failed(err error) {
 	})
 }
 
-// chunk writes one; file is a buffer that it uses and returns. It lets others run
-// in between, so that a node that is busy does not wait long for a processor.
+// chunk writes one; file is a buffer that it uses and returns.
 func (w *Writer) chunk(r *raw, file []byte) ([]byte, error) {
 	r.row, file = encode(file, r.content, r.row.First, r.entries)
-	runtime.Gosched()
 	f, err := w.write(ChunkFile(r.index), file)
 	if err == nil {
 		w.files <- f

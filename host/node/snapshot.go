@@ -421,7 +421,12 @@ func (o *offline) checkSnapshots() error {
 // one. nil means that nothing can be said.
 func (o *offline) explain(b *chain.Block) *snapshot.Difference {
 	s, err := SnapshotDir(o.store.Dir()).At(b.Header.Height)
-	if err != nil || s.CheckBlock(b.Header.ID()) != nil || s.Verify() != nil {
+	if err != nil || s.CheckBlock(b.Header.ID()) != nil {
+		return nil
+	}
+	opts := snapshot.Options{Run: onAllCores}
+	links, err := s.Chain()
+	if err != nil || snapshot.VerifyChain(links, opts) != nil {
 		return nil
 	}
 	closed, err := o.execute(o.exec, b, prepare(o.inspect, b).chunks)
@@ -429,7 +434,7 @@ func (o *offline) explain(b *chain.Block) *snapshot.Difference {
 		return nil
 	}
 	o.versions.Commit(closed.Height, closed.Overlay.Changes(), onAllCores)
-	found, err := s.FirstDifference(o.versions.Tree())
+	found, err := snapshot.FirstDifference(links, o.versions.Tree(), opts)
 	if back := o.versions.Rollback(closed.Height-1, onAllCores); back != nil || err != nil {
 		return nil
 	}

@@ -34,6 +34,7 @@ var suites = []suite{
 	{"http", (*bench).http},
 	{"latency", (*bench).latency},
 	{"stalled", (*bench).stalled},
+	{"snapshot", (*bench).snapshots},
 	{"subscribers", (*bench).subscribers},
 }
 

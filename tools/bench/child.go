@@ -225,6 +225,18 @@ func (c *child) lap() (stats, error) {
 	return used, err
 }
 
+// kill ends the node as a crash does.
+func (c *child) kill() error {
+	if err := c.cmd.Process.Kill(); err != nil {
+		return err
+	}
+	var ended *exec.ExitError
+	if err := c.cmd.Wait(); !errors.As(err, &ended) {
+		return err
+	}
+	return nil
+}
+
 func (c *child) stop() error {
 	return errors.Join(c.in.Close(), c.cmd.Wait())
 }

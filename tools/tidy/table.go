@@ -120,7 +120,7 @@ var table = map[string]row{
 
 	// The tools.
 	"tools/tidy": {kind: tool},
-	"tools/*":    {kind: tool, ours: "host/... stf-modules/... snapshot snapshot/fetch", libs: "github.com/coder/websocket github.com/schollz/progressbar github.com/tetratelabs/wazero"},
+	"tools/*":    {kind: tool, ours: "host/... stf-modules/... snapshot snapshot/fetch", libs: "github.com/coder/websocket github.com/klauspost/compress github.com/schollz/progressbar github.com/tetratelabs/wazero"},
 }
 
 const (
