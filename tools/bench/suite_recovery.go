@@ -53,10 +53,11 @@ func (b *bench) recoveries(goroutines int) (float64, error) {
 }
 
 // recoveriesAtOnce is how many signers a second all cores recover as a node does,
-// many with one call.
-func (b *bench) recoveriesAtOnce() (float64, error) {
+// many with one call, and the processor time of each, µs.
+func (b *bench) recoveriesAtOnce() (rate, cpu float64, err error) {
 	samples, cores := b.signatures(), runtime.GOMAXPROCS(0)
 	var done, wrong atomic.Int64
+	before, _ := usage()
 	elapsed := during(b.slice()/2, cores, func(g int) func() {
 		i := g * len(samples) / cores
 		var signers [sampleChunk]stf.Signer
@@ -77,9 +78,11 @@ func (b *bench) recoveriesAtOnce() (float64, error) {
 		}
 	}, &done)
 	if n := wrong.Load(); n > 0 {
-		return 0, fmt.Errorf("%d signatures recovered at once to another signer", n)
+		return 0, 0, fmt.Errorf("%d signatures recovered at once to another signer", n)
 	}
-	return perSecond(sampleChunk*int(done.Load()), elapsed), nil
+	after, _ := usage()
+	n := sampleChunk * int(done.Load())
+	return perSecond(n, elapsed), microseconds(after-before) / float64(n), nil
 }
 
 // byTime is a rate by processor time: what all cores would do if they did nothing
@@ -118,7 +121,7 @@ func during(d time.Duration, goroutines int, start func(g int) func(), done *ato
 	return time.Since(begin)
 }
 
-// recovery is the limit itself, how far cores add up, and what the node does instead.
+// recovery is the limit itself, how far cores add up, and what the nodes do instead.
 func (b *bench) recovery() error {
 	cores := runtime.GOMAXPROCS(0)
 	rounds, err := b.repeat(func() (float64, error) {
@@ -130,12 +133,24 @@ func (b *bench) recovery() error {
 	}
 	b.add(rated("recovery", "signers recovered, all cores", "1/s", fmt.Sprintf("one core × %d", cores), "1/s", rounds).
 		noted("secp.RecoverReference: libsecp256k1 and one Keccak-256; the limit of everything below"))
-	rounds, err = b.repeat(b.limit, b.recoveriesAtOnce)
+	return b.lanes()
+}
+
+// lanes is what the nodes recover with instead.
+func (b *bench) lanes() error {
+	var cpu, limits []float64
+	rounds, err := b.repeat(b.limit, func() (float64, error) {
+		rate, each, err := b.recoveriesAtOnce()
+		cpu, limits = append(cpu, each), append(limits, b.recover1)
+		return rate, err
+	})
 	if err != nil {
 		return err
 	}
-	b.add(rated("recovery", fmt.Sprintf("signers recovered by Kaizen's lanes, %d at once, all cores", sampleChunk), "1/s", recoveryLimit, "1/s", rounds).
-		noted("secp.RecoverAll, which the nodes use; without AVX-512 IFMA it is the limit"))
+	name := fmt.Sprintf("signers recovered by Kaizen's lanes, %d at once", sampleChunk)
+	b.add(rated("recovery", name, "1/s", recoveryLimit, "1/s", rounds).
+		noted("secp.RecoverAll, which the nodes use; without AVX-512 IFMA it is the limit"),
+		byTime("recovery", name, cpu, limits))
 	return nil
 }
 
