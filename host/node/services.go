@@ -15,6 +15,7 @@ import (
 	"github.com/kaizenchain/kaizen/host/rpc/market"
 	"github.com/kaizenchain/kaizen/host/rpc/metrics"
 	"github.com/kaizenchain/kaizen/host/store"
+	"github.com/kaizenchain/kaizen/host/web"
 	"github.com/kaizenchain/kaizen/host/wire"
 )
 
@@ -117,7 +118,7 @@ func (s *services) options(backend rpc.Backend, v *views, own metrics.Set) rpc.O
 	// What depends on a configured limit follows it.
 	limits.RateBurst = max(limits.RateBurst, limits.MaxBatch)
 	limits.MaxHeldBytes = max(limits.MaxHeldBytes, 4*(limits.MaxBodyBytes+limits.MaxResponseBytes))
-	o := rpc.Options{Backend: backend, Limits: limits, AllowedHosts: c.AllowedHosts, AllowedOrigins: c.AllowedOrigins, Metrics: own, Log: logs.For(s.log, "rpc")}
+	o := rpc.Options{Backend: backend, Limits: limits, AllowedHosts: c.AllowedHosts, AllowedOrigins: c.AllowedOrigins, Pages: web.Handlers(), Metrics: own, Log: logs.For(s.log, "rpc")}
 	if v.Schema().Name == market.Name {
 		o.Module = market.Module()
 	}

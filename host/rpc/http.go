@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
@@ -33,25 +34,47 @@ const (
 // corsMaxAge is how long a browser may remember a preflight answer, seconds.
 const corsMaxAge = "600"
 
-func (s *Server) newHTTP(reg *prometheus.Registry) *http.Server {
+func (s *Server) newHTTP(reg *prometheus.Registry, pages map[string]http.Handler) *http.Server {
 	l := &s.limits
 	return &http.Server{
-		Handler:           s.handler(reg),
+		Handler:           s.handler(s.gets(reg, pages)),
 		ReadHeaderTimeout: l.HeaderTimeout, ReadTimeout: l.ReadTimeout, IdleTimeout: l.IdleTimeout, MaxHeaderBytes: maxHeaderBytes,
 		WriteTimeout: l.ReadTimeout + l.CallTimeout + l.WriteTimeout, // net/http counts it from the header on
 		ErrorLog:     slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 }
 
-// handler checks who asks, then routes.
-func (s *Server) handler(reg *prometheus.Registry) http.Handler {
-	gets := map[string]http.Handler{
-		pathRPC:     http.HandlerFunc(s.serveHelp),
+// gets is what answers GET, by path: ours, and pages where we have nothing.
+func (s *Server) gets(reg *prometheus.Registry, pages map[string]http.Handler) map[string]http.Handler {
+	gets := maps.Clone(pages)
+	if gets == nil {
+		gets = map[string]http.Handler{}
+	}
+	maps.Copy(gets, map[string]http.Handler{
+		pathRPC:     s.front(pages[pathRPC]),
 		pathWS:      http.HandlerFunc(s.serveWS),
 		pathLive:    http.HandlerFunc(s.serveLive),
 		pathReady:   http.HandlerFunc(s.serveReady),
 		pathMetrics: promhttp.HandlerFor(reg, promhttp.HandlerOpts{ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelWarn)}),
-	}
+	})
+	return gets
+}
+
+// front answers GET /: with the page if there is one and a browser asks, which
+// says so in its Accept header, else with a text.
+func (s *Server) front(page http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Add("Vary", "Accept")
+		if page != nil && strings.Contains(r.Header.Get("Accept"), "text/html") {
+			page.ServeHTTP(w, r)
+			return
+		}
+		s.serveHelp(w, r)
+	})
+}
+
+// handler checks who asks, then routes.
+func (s *Server) handler(gets map[string]http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		if e := s.checkCaller(w.Header(), r); e != nil {

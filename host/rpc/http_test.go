@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"encoding/json"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -39,6 +40,47 @@ func TestPaths(t *testing.T) {
 		}
 		if status >= 400 && !json.Valid([]byte(answer)) {
 			t.Errorf("%s %s: error is not JSON: %s", c.method, c.path, answer)
+		}
+	}
+}
+
+// TestPages checks that a browser gets the page and everybody else what they got
+// before, behind the same checks.
+func TestPages(t *testing.T) {
+	said := func(text string) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, text) })
+	}
+	w := start(t, func(o *Options) {
+		o.Pages = map[string]http.Handler{"/": said("document"), "/page/1/app.js": said("script"), "/livez": said("not ours")}
+	})
+	defer w.stop()
+	const browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+	for _, c := range []struct {
+		method, path, accept, host string
+		status                     int
+		contains                   string
+	}{
+		{"GET", "/", browser, "", 200, "document"},
+		{"GET", "/", "*/*", "", 200, "kaizen_sendTransaction"},
+		{"GET", "/", "", "", 200, "kaizen_sendTransaction"},
+		{"GET", "/page/1/app.js", "*/*", "", 200, "script"},
+		{"GET", "/page/2/app.js", "*/*", "", 404, `"name":"PathNotFound"`},
+		{"GET", "/page/1/", browser, "", 404, `"name":"PathNotFound"`},
+		{"POST", "/page/1/app.js", browser, "", 405, `"name":"HTTPMethodNotAllowed"`},
+		{"GET", "/livez", browser, "", 200, `{"live":true}`},
+		{"GET", "/", browser, "evil.example", 403, `"name":"HostNotAllowed"`},
+		{"GET", "/page/1/app.js", browser, "evil.example", 403, `"name":"HostNotAllowed"`},
+	} {
+		header := map[string]string{"Accept": c.accept}
+		if c.host != "" {
+			header["Host"] = c.host
+		}
+		status, got, answer := w.fetch(c.method, c.path, "", header)
+		if status != c.status || !strings.Contains(answer, c.contains) {
+			t.Errorf("%s %s for %q: HTTP %d with %.200s, want %d with %s", c.method, c.path, c.accept, status, answer, c.status, c.contains)
+		}
+		if c.path == "/" && status == 200 && got.Get("Vary") != "Accept" {
+			t.Errorf("GET / for %q: Vary is %q", c.accept, got.Get("Vary"))
 		}
 	}
 }

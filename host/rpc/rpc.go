@@ -47,6 +47,9 @@ type Options struct {
 	// AllowedOrigins are origins of web pages that may call this node, beside its
 	// own; "*" is any.
 	AllowedOrigins []string
+	// Pages are answers to GET beside the server's own, by path. The one of / is
+	// for browsers: it answers whoever accepts text/html.
+	Pages map[string]http.Handler
 	// Registry is what GET /metrics serves; the server adds its own metrics and
 	// Metrics. nil: a new one, with the Go runtime's and the process's.
 	Registry *prometheus.Registry
@@ -124,7 +127,7 @@ func New(o Options) (*Server, error) {
 	s.hub = newHub(s)
 	s.base, s.cancel = context.WithCancel(context.Background())
 	s.register()
-	s.http = s.newHTTP(o.Registry)
+	s.http = s.newHTTP(o.Registry, o.Pages)
 	return s, nil
 }
 

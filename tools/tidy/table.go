@@ -88,6 +88,7 @@ var table = map[string]row{
 	"host/rpc/market":     {kind: adapter, ours: "host/rpc host/rpc/api stf-modules/rfq " + rpcOurs},          // the market's answers; rpc itself knows no module
 	"host/rpc/metrics":    {kind: adapter, ours: "host/rpc/api", libs: "github.com/prometheus/client_golang"}, // what a process shows of itself
 	"host/rpc/client":     {kind: adapter, ours: "host/rpc/api host/rpc/internal/* " + rpcOurs, libs: "github.com/coder/websocket"},
+	"host/web":            {kind: adapter},
 	"host/secp":           {kind: adapter, ours: "host/chain host/stf host/secp/internal/lanes", libs: "github.com/ethereum/go-ethereum/crypto"},
 	"host/keys":           {kind: adapter, ours: "host/secp host/chain", libs: "github.com/ethereum/go-ethereum/accounts/keystore golang.org/x/crypto"},
 	"snapshot":            {kind: adapter, ours: "host/chain host/state host/store/vfs host/invariant stf-modules/abi", libs: "github.com/klauspost/compress"}, // vfs: the same faults are injected into both
@@ -125,7 +126,7 @@ var table = map[string]row{
 
 const (
 	rpcOurs   = "host/chain host/stf host/state host/state/proof host/invariant stf-modules/abi stf-modules/rfq/query stf-modules/rfq/tx stf-modules/rfq/params"
-	belowNode = "host/rpc host/rpc/market host/rpc/api host/rpc/client host/rpc/metrics host/logs host/wire host/oracle host/store host/store/vfs host/wasm host/native host/secp host/keys snapshot snapshot/fetch " +
+	belowNode = "host/rpc host/rpc/market host/rpc/api host/rpc/client host/rpc/metrics host/web host/logs host/wire host/oracle host/store host/store/vfs host/wasm host/native host/secp host/keys snapshot snapshot/fetch " +
 		"host/follow host/sequencer host/witness host/stf host/state host/state/proof host/chain host/invariant stf-modules/..."
 )
 
