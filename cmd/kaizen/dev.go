@@ -153,6 +153,7 @@ func explainDev(err error, dir string) error {
 type devStart struct {
 	Accounts    []devAccount    `json:"accounts,omitempty"`
 	Mnemonic    string          `json:"mnemonic,omitempty"`
+	Page        string          `json:"page"`
 	Services    devnet.Services `json:"services"`
 	ChainID     uint64          `json:"chain_id"`
 	GenesisHash chain.Hash      `json:"genesis_hash"`
@@ -172,7 +173,7 @@ type devAccount struct {
 }
 
 func printDev(n *devnet.Net, o *devOptions, prices string, std cli.IO) error {
-	v := devStart{Services: n.Services, ChainID: n.Genesis.ChainID, GenesisHash: n.Genesis.Hash(), Module: n.Module,
+	v := devStart{Page: n.Page(), Services: n.Services, ChainID: n.Genesis.ChainID, GenesisHash: n.Genesis.Hash(), Module: n.Module,
 		ModuleHash: n.Genesis.ModuleHash, Height: n.Continued, Prices: prices}
 	if n.Traffic {
 		v.Traffic = o.tps
@@ -210,6 +211,7 @@ func printDevStart(t *cli.Table, v *devStart, n *devnet.Net, o *devOptions) {
 		t.Line("mnemonic: %s", v.Mnemonic)
 		t.Line("")
 	}
+	t.Row("page", v.Page)
 	t.Row("write node RPC", v.Services.RPC)
 	t.Row("write node sync", v.Services.Sync)
 	t.Row("price service", v.Services.Oracle+"/prices", v.Prices)

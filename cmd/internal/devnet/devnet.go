@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -201,6 +202,7 @@ func (n *Net) startWriter(ctx context.Context, addresses Services) (err error) {
 		return err
 	}
 	c.Block.IntervalMs, c.Block.MaxTxsPerBlock, c.Oracle.MaxStaleMs = n.Genesis.IntervalMs, n.Genesis.MaxTxsPerBlock, n.Genesis.MaxStaleMs
+	c.RPC.AllowedOrigins = pageOrigins(addresses.ReadRPC)
 	c.Settler.Enabled, c.Settler.Address = n.Genesis.SettlerEnabled, n.Genesis.Settler
 	deps := node.Deps{Program: n.program, Log: n.opts.Log.With("node", "write"), LastBlock: n.lastBlock}
 	if n.writer, err = node.NewWriter(ctx, c, deps); err != nil {
@@ -212,6 +214,21 @@ func (n *Net) startWriter(ctx context.Context, addresses Services) (err error) {
 	n.write = n.start(n.writer.Run)
 	return nil
 }
+
+// pageOrigins are the origins of the page that the other node shows, which
+// compares the two. Of a port that is not known yet there are none: then only the
+// write node's page compares.
+func pageOrigins(address string) []string {
+	_, port, err := net.SplitHostPort(address)
+	if err != nil || port == "0" {
+		return nil
+	}
+	return []string{"http://" + address, "http://" + net.JoinHostPort("localhost", port)}
+}
+
+// Page is the address of the write node's page, which compares it with the read
+// node.
+func (n *Net) Page() string { return n.Services.RPC + "/#/?with=" + n.Services.ReadRPC }
 
 // openOrCreate returns the genesis of the chain that is in the write node's
 // directory, and makes one if there is none.
@@ -261,6 +278,7 @@ var ErrOtherChain = errors.New("the read node's directory is of another chain")
 
 func (n *Net) startReader(ctx context.Context, addresses Services) (err error) {
 	c := n.config(ReadDir, addresses.ReadRPC, addresses.ReadSync)
+	c.RPC.AllowedOrigins = pageOrigins(strings.TrimPrefix(n.Services.RPC, "http://"))
 	c.Sync.WriteNode, c.Sync.Genesis = n.Services.Sync, n.Genesis.Hash().String()
 	if g, err := genesisOf(c.DataDir); err == nil && g.Hash() != n.Genesis.Hash() {
 		return fmt.Errorf("%w: %s has genesis %s, %s has %s", ErrOtherChain, c.DataDir, g.Hash(), filepath.Join(n.opts.Dir, WriteDir), n.Genesis.Hash())
