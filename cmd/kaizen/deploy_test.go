@@ -377,3 +377,29 @@ func TestContainers(t *testing.T) {
 		commandLine(t, "Dockerfile", args)
 	}
 }
+
+// Every command of kaizen that the operators' documents show can be typed.
+func TestDocumentedCommands(t *testing.T) {
+	seen := 0
+	for _, name := range []string{"operations.md", "alerts.md"} {
+		b, err := os.ReadFile("../../docs/" + name)
+		must(t, err)
+		for line := range strings.Lines(string(b)) {
+			shown, indented := strings.CutPrefix(line, "    ")
+			if !indented {
+				continue
+			}
+			shown, _, _ = strings.Cut(shown, "   ") // what it does
+			shown, _, _ = strings.Cut(shown, " > ")
+			for command := range strings.SplitSeq(strings.TrimSpace(shown), " && ") {
+				if args, ours := strings.CutPrefix(command, "kaizen "); ours {
+					seen++
+					commandLine(t, name, strings.Fields(args))
+				}
+			}
+		}
+	}
+	if seen < 20 {
+		t.Errorf("%d commands", seen)
+	}
+}
