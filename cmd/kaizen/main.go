@@ -54,12 +54,13 @@ func newRoot(std cli.IO) *cobra.Command {
 		{"run", []*cobra.Command{newDev(std), newInit(std), newSequence(std), newFollow(std), newOracle(std), newSolver(std)}},
 		{"use", []*cobra.Command{newTx(std), newQuery(std), newStatus(std), newHealth(std)}},
 		{"check", []*cobra.Command{newVerify(std), newReplay(std), newInspect(std), newSnapshot(std), newDoctor(std)}},
-		{"manage", []*cobra.Command{newKey(std), newConfig(std), newLogLevel(std), newVersion(std)}},
+		{"manage", []*cobra.Command{newKey(std), newConfig(std), newLogLevel(std), newMan(), newVersion(std)}},
 	} {
 		for _, v := range g.verbs {
 			v.GroupID = g.id
 			root.AddCommand(v)
 		}
 	}
+	addCompletions(root)
 	return root
 }

@@ -384,7 +384,7 @@ type marketInfo struct {
 	Paused          bool          `json:"paused"`
 }
 
-func findMarket(ctx context.Context, c *client.Client, name string) (*marketInfo, error) {
+func fetchMarkets(ctx context.Context, c *client.Client) ([]marketInfo, error) {
 	raw, err := c.Markets(ctx, api.ByTag(api.TagLatest))
 	if err != nil {
 		return nil, err
@@ -395,9 +395,17 @@ func findMarket(ctx context.Context, c *client.Client, name string) (*marketInfo
 	if err := json.Unmarshal(raw, &v); err != nil {
 		return nil, fmt.Errorf("markets: %w", err)
 	}
-	for i := range v.Markets {
-		if v.Markets[i].Name == name {
-			return &v.Markets[i], nil
+	return v.Markets, nil
+}
+
+func findMarket(ctx context.Context, c *client.Client, name string) (*marketInfo, error) {
+	markets, err := fetchMarkets(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	for i := range markets {
+		if markets[i].Name == name {
+			return &markets[i], nil
 		}
 	}
 	return nil, cli.Hint(fmt.Errorf("the chain has no market %.80q", name), "'kaizen query markets' shows those that it has")

@@ -26,12 +26,13 @@ const (
 // The table [Settings] and the struct [node.Config] have the same keys; a test
 // compares them.
 type Setting struct {
-	Key     string // "section.key"
-	Doc     string // one line
-	Accepts string // accepted values, for people
-	Flag    string // without dashes; empty: Key with dashes
-	Path    bool   // a file name: relative to the config file that holds it
-	Alone   bool   // its flag without a value means true
+	Key     string   // "section.key"
+	Doc     string   // one line
+	Accepts string   // accepted values, for people
+	Flag    string   // without dashes; empty: Key with dashes
+	Path    bool     // a file name: relative to the config file that holds it
+	Values  []string // all that are accepted, if they can be listed
+	Alone   bool     // its flag without a value means true
 
 	parse func(any) (any, error)
 }
@@ -208,8 +209,10 @@ func boolean(key, doc string) Setting {
 }
 
 func oneOf(key, doc string, values ...string) Setting {
-	return text(key, doc, strings.Join(values[:len(values)-1], ", ")+" or "+values[len(values)-1]).
+	s := text(key, doc, strings.Join(values[:len(values)-1], ", ")+" or "+values[len(values)-1]).
 		check(func(s string) bool { return slices.Contains(values, s) })
+	s.Values = values
+	return s
 }
 
 func address(key, doc string) Setting {
