@@ -40,8 +40,13 @@ func TestScripts(t *testing.T) {
 			env.Setenv("KAIZEN_STF_CACHE_DIR", filepath.Join(cache, "kaizen", "modules"))
 			env.Setenv("HOME", env.Getenv("WORK"))
 			env.Values[running{}] = map[string]*process{}
-			counter, _ := modules.Lookup("counter")
-			return os.WriteFile(filepath.Join(env.WorkDir, "counter.wasm"), counter, 0o600)
+			for _, name := range modules.Names() {
+				file, _ := modules.Lookup(name)
+				if err := os.WriteFile(filepath.Join(env.WorkDir, name+".wasm"), file, 0o600); err != nil {
+					return err
+				}
+			}
+			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"code": runCode, "start": runStart, "end": runEnd, "until": runUntil, "capture": runCapture, "flip": runFlip, "occupy": runOccupy, "replace": runReplace,

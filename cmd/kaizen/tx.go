@@ -21,8 +21,8 @@ import (
 )
 
 func newTx(std cli.IO) *cobra.Command {
-	return cli.Group("tx", "Sign a transaction and send it",
-		newTransfer(std), newNominate(std), newRevoke(std), newDeposit(std), newWithdraw(std), newProcessWithdrawal(std), newRfq(std), newAdmin(std), newSend(std))
+	return cli.Group("tx", "Sign transactions and send them, look into those that are stored",
+		newTransfer(std), newNominate(std), newRevoke(std), newDeposit(std), newWithdraw(std), newProcessWithdrawal(std), newRfq(std), newAdmin(std), newSend(std), newTrace(std), newTxReplay(std))
 }
 
 // order is a verb that sends one transaction.

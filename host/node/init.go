@@ -62,6 +62,12 @@ const maxModuleBytes = 64 << 20
 // LoadProgram loads the module that cfg names, the embedded rfq market if it
 // names none.
 func LoadProgram(ctx context.Context, cfg *Config, log *slog.Logger) (stf.Program, error) {
+	return LoadTraced(ctx, cfg, log, nil)
+}
+
+// LoadTraced is LoadProgram of a module that is watched while it executes, for
+// [TraceTx]. It executes to the same results, only slower.
+func LoadTraced(ctx context.Context, cfg *Config, log *slog.Logger, tracer wasm.Tracer) (stf.Program, error) {
 	code, err := ModuleBytes(cfg.STF.File)
 	if err != nil {
 		return nil, err
@@ -76,7 +82,7 @@ func LoadProgram(ctx context.Context, cfg *Config, log *slog.Logger) (stf.Progra
 	}
 	log = logs.For(log, "wasm")
 	p, err := wasm.Load(ctx, code, wasm.Options{Engine: engine, CacheDir: cache, Crypto: secp.Crypto{},
-		Log: func(line []byte) { log.Debug("module", "says", string(line)) }})
+		Log: func(line []byte) { log.Debug("module", "says", string(line)) }, Tracer: tracer})
 	if err != nil {
 		return nil, fmt.Errorf("load module %s: %w", moduleName(cfg.STF.File), err)
 	}

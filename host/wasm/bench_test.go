@@ -103,7 +103,7 @@ func BenchmarkMetering(b *testing.B) {
 func plainInstance(b *testing.B, file []byte) (*instance, func()) {
 	ctx := context.Background()
 	r := wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfigCompiler().WithCoreFeatures(features).WithCompilationCache(sharedCache()))
-	if err := provide(ctx, r); err != nil {
+	if err := provide(ctx, r, false); err != nil {
 		b.Fatal(err)
 	}
 	in := &instance{mem: newPortable(nil, 0)}

@@ -74,12 +74,17 @@ var hostCalls = map[string]map[string]hostCall{
 	},
 }
 
-// provide instantiates the host's two modules in r.
-func provide(ctx context.Context, r wazero.Runtime) error {
+// provide instantiates the host's two modules in r, with a place for a tracer if
+// there is one.
+func provide(ctx context.Context, r wazero.Runtime, traced bool) error {
 	for module, calls := range hostCalls {
 		b := r.NewHostModuleBuilder(module)
-		for name, f := range calls {
+		for name, call := range calls {
 			t := capabilities[module][name].typ
+			f := api.GoFunction(call)
+			if traced {
+				f = tracedCall{name, call}
+			}
 			b.NewFunctionBuilder().WithGoFunction(f, apiTypes(t.params), apiTypes(t.results)).Export(name)
 		}
 		if _, err := b.Instantiate(ctx); err != nil {

@@ -27,6 +27,7 @@ type instance struct {
 	image   *image // nil while the first image is being made
 
 	session stf.Session
+	tracer  Tracer // nil: nobody watches
 	ctx     callContext
 	stack   [1]uint64
 	trap    *stf.Trap // why a host call stopped the guest
@@ -141,6 +142,9 @@ func (in *instance) run(c *call) (stf.Outcome, error) {
 	code, err := in.guest(c)
 	if err != nil {
 		code = in.stopped(err)
+		if in.tracer != nil {
+			in.tracer.Trapped(err)
+		}
 	}
 	reason := ""
 	if in.trap != nil {

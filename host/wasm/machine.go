@@ -10,8 +10,9 @@ import (
 // copyOf is a copy of the module that is put back to its first image, or
 // replaced when it cannot be.
 type copyOf struct {
-	p  *Program
-	in *instance
+	p      *Program
+	in     *instance
+	tracer Tracer // of the copy; nil: none
 }
 
 // restore puts the first image back (invariant 8).
@@ -27,7 +28,7 @@ func (c *copyOf) restore() error {
 	}
 	in, err := c.p.instantiate(c.p.image)
 	if err == nil {
-		c.in = in
+		c.in, in.tracer = in, c.tracer
 	}
 	return err
 }
@@ -69,7 +70,7 @@ func (p *Program) NewMachine() (stf.Machine, error) {
 	if err := p.use(); err != nil {
 		return nil, err
 	}
-	m := &machine{p: p, block: copyOf{p: p}, door: copyOf{p: p}}
+	m := &machine{p: p, block: copyOf{p: p, tracer: p.opts.Tracer}, door: copyOf{p: p}}
 	if err := m.restore(); err != nil {
 		return nil, errors.Join(err, m.Close())
 	}

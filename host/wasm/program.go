@@ -46,6 +46,8 @@ type Options struct {
 	// Log gets what guests log, valid during the call; from any goroutine. Nil
 	// drops it.
 	Log func(line []byte)
+	// Tracer is told what machines do; nil: nobody is.
+	Tracer Tracer
 }
 
 // Program is a loaded module. It implements [stf.Program].
@@ -130,7 +132,7 @@ func (p *Program) compile(ctx context.Context, code []byte) (err error) {
 	}
 	cfg = cfg.WithCoreFeatures(features).WithDebugInfoEnabled(false).WithCompilationCache(p.cache)
 	p.runtime = wazero.NewRuntimeWithConfig(ctx, cfg)
-	if err := provide(ctx, p.runtime); err != nil {
+	if err := provide(ctx, p.runtime, p.opts.Tracer != nil); err != nil {
 		return err
 	}
 	ctx = experimental.WithCompilationWorkers(ctx, runtime.GOMAXPROCS(0))
