@@ -14,8 +14,8 @@ const (
 	Invalid Verdict = iota
 	// Valid: Address is there.
 	Valid
-	// Unsure: a formula met one of its exceptions. Somebody who finds one has
-	// broken the hash that was signed, or made the signature for this purpose.
+	// Unsure: a formula met one of its exceptions. That does not happen by chance, but
+	// a signature can be made for it.
 	Unsure
 )
 
