@@ -195,6 +195,39 @@ func TestDoorStartsFromTheFirstImage(t *testing.T) {
 	}
 }
 
+// TestGenesisStartsFromTheFirstImage: on a machine that was used before, too.
+func TestGenesisStartsFromTheFirstImage(t *testing.T) {
+	b := newBlock(t, load(t, counting(abi.ExportGenesis).bytes(), Compiler))
+	for range 2 {
+		if out, err := b.m.Genesis(newOverlay(), []byte("genesis")); err != nil || out.Code != 1 {
+			t.Fatalf("%+v, %v, want code 1", out, err)
+		}
+	}
+}
+
+// TestTrapIsForgotten: how a call ends has nothing to do with how one before it did.
+func TestTrapIsForgotten(t *testing.T) {
+	a := newASM()
+	size := func(extra int32) []byte {
+		return code(opLocalGet, 0, constant(abi.ContextBytes+extra), opI32Eq, opIf, 0x40)
+	}
+	a.execute(nil, size(0), constant(pageBytes), constant(1), a.call(abi.ImportEmit), opEnd,
+		size(1), opUnreachable, opEnd,
+		size(2), opLoop, 0x40, opBr, 0, opEnd, opEnd, constant(0))
+	for _, e := range engines {
+		b := newBlock(t, load(t, a.bytes(), e))
+		for _, c := range []struct {
+			tx     int // bytes
+			code   abi.Code
+			detail string
+		}{{0, abi.CodeTrap, "1 bytes at 65536 are outside memory"}, {1, abi.CodeTrap, ""}, {2, abi.CodeBudget, ""}, {1, abi.CodeTrap, ""}, {3, 0, ""}} {
+			if out := b.execute(make([]byte, c.tx)); out.Code != c.code || out.Detail != c.detail {
+				t.Errorf("%v: %+v, want code %#x %q", e, out, c.code, c.detail)
+			}
+		}
+	}
+}
+
 // TestInspectorStartsFromTheFirstImage: now and then, when memory has grown, and
 // after a trap.
 func TestInspectorStartsFromTheFirstImage(t *testing.T) {

@@ -113,8 +113,9 @@ func (in *instance) grown() bool { return len(in.memory()) != int(in.image.pages
 // reset puts the image back. The copy must not have grown.
 func (in *instance) reset() error {
 	in.setGlobals()
-	in.dirty = false
-	return in.mem.reset()
+	err := in.mem.reset()
+	in.dirty = err != nil // whoever goes on after that tries again
+	return err
 }
 
 func (in *instance) close() error { return in.mod.Close(context.Background()) }

@@ -18,19 +18,33 @@ type system struct {
 	markets     uint16 // indexes given out
 }
 
+// systemBytes is the size of its record.
+const systemBytes = 1 + 1 + 4 + 8 + 8 + 2
+
+func flag(v bool) byte {
+	if v {
+		return 1
+	}
+	return 0
+}
+
 func (m *Module) system(env *sdk.Env) (s system) {
 	if b, ok := env.Get(m.plainKey(keySystem)); ok {
-		r := abi.NewReader(b)
-		s = system{paused: r.Bool(), stale: r.Bool(), admins: r.U32(), withdrawals: r.U64(), theses: r.U64(), markets: r.U16()}
+		s = system{paused: b[0] == 1, stale: b[1] == 1, admins: abi.U32(b[2:]), withdrawals: abi.U64(b[6:]), theses: abi.U64(b[14:]),
+			markets: uint16(b[22]) | uint16(b[23])<<8}
 	}
 	return s
 }
 
 func (m *Module) setSystem(env *sdk.Env, s *system) {
 	m.pause = unknown
-	b := abi.AppendU32(abi.AppendBool(abi.AppendBool(m.event[:0], s.paused), s.stale), s.admins)
-	b = abi.AppendU64(abi.AppendU64(b, s.withdrawals), s.theses)
-	env.Set(m.plainKey(keySystem), abi.AppendU16(b, s.markets))
+	b := (*[systemBytes]byte)(m.event[:])
+	b[0], b[1] = flag(s.paused), flag(s.stale)
+	abi.PutU32(b[2:], s.admins)
+	abi.PutU64(b[6:], s.withdrawals)
+	abi.PutU64(b[14:], s.theses)
+	b[22], b[23] = byte(s.markets), byte(s.markets>>8)
+	env.Set(m.plainKey(keySystem), b[:])
 }
 
 // admin does what an action says. What has the asked-for effect already succeeds

@@ -19,8 +19,7 @@ type fixed struct {
 
 func (m *Module) params(env *sdk.Env) (f fixed) {
 	if b, ok := env.Get(m.plainKey(keyParams)); ok {
-		r := abi.NewReader(b)
-		f = fixed{challengeWindowMs: r.U64(), maxStaleMs: r.U64(), settlerEnabled: r.Bool(), settler: r.Bytes20()}
+		f = fixed{challengeWindowMs: abi.U64(b), maxStaleMs: abi.U64(b[8:]), settlerEnabled: b[16] == 1, settler: tx.Address(b[17:])}
 	}
 	return f
 }

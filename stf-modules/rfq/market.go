@@ -33,12 +33,16 @@ func (v *market) append(dst []byte) []byte {
 	return abi.AppendString(dst, v.name)
 }
 
-// readMarket reads all of a market but its name, which costs an allocation.
+// readMarket reads all of a market but its name, which costs an allocation and is in
+// rest.
 func readMarket(b []byte, base, quote *tx.Address) (v market, rest abi.Reader) {
-	r := abi.NewReader(b)
-	v = market{base: *base, quote: *quote, index: r.U16(), paused: r.Bool(), limits: tx.ReadLimits(&r), openInterest: r.U64(), open: r.U64()}
-	return v, r
+	v = market{base: *base, quote: *quote, index: indexOf(b), paused: b[2] == 1,
+		limits:       tx.Limits{MinBet: abi.U64(b[3:]), MaxBet: abi.U64(b[11:]), MaxOpenInterest: abi.U64(b[19:])},
+		openInterest: abi.U64(b[atOpenInterest:]), open: abi.U64(b[atOpen:])}
+	return v, abi.NewReader(b[atOpen+8:])
 }
+
+func indexOf(b []byte) uint16 { return uint16(b[0]) | uint16(b[1])<<8 }
 
 // market looks a pair up.
 func (m *Module) market(env *sdk.Env, base, quote *tx.Address) (v market, ok bool) {
@@ -57,8 +61,7 @@ func (m *Module) marketIndex(env *sdk.Env, base, quote *tx.Address) (uint16, boo
 	if !ok {
 		return 0, false
 	}
-	v, _ := readMarket(b, base, quote)
-	return v.index, true
+	return indexOf(b), true
 }
 
 // book is a market that a thesis is opened or settled on: the record as it is in

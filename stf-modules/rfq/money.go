@@ -21,25 +21,26 @@ type totals struct {
 	balances  uint64 // of all accounts
 }
 
-func (t *totals) fields() [6]*uint64 {
-	return [...]*uint64{&t.genesis, &t.deposits, &t.processed, &t.pending, &t.escrow, &t.balances}
-}
+// totalsBytes is the size of its record: the fields in their order.
+const totalsBytes = 6 * 8
 
 func (m *Module) totals(env *sdk.Env) (t totals) {
 	if b, ok := env.Get(m.plainKey(keyTotals)); ok {
-		for i, p := range t.fields() {
-			*p = abi.U64(b[8*i:])
-		}
+		t = totals{genesis: abi.U64(b), deposits: abi.U64(b[8:]), processed: abi.U64(b[16:]),
+			pending: abi.U64(b[24:]), escrow: abi.U64(b[32:]), balances: abi.U64(b[40:])}
 	}
 	return t
 }
 
 func (m *Module) setTotals(env *sdk.Env, t *totals) {
-	b := m.event[:0]
-	for _, p := range t.fields() {
-		b = abi.AppendU64(b, *p)
-	}
-	env.Set(m.plainKey(keyTotals), b)
+	b := (*[totalsBytes]byte)(m.event[:])
+	abi.PutU64(b[0:], t.genesis)
+	abi.PutU64(b[8:], t.deposits)
+	abi.PutU64(b[16:], t.processed)
+	abi.PutU64(b[24:], t.pending)
+	abi.PutU64(b[32:], t.escrow)
+	abi.PutU64(b[40:], t.balances)
+	env.Set(m.plainKey(keyTotals), b[:])
 }
 
 // transfer moves money, but leaves it to the caller to write the sender's record. One

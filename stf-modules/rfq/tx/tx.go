@@ -158,13 +158,26 @@ const (
 
 // Append appends the encoding of q.
 func (q *Quote) Append(dst []byte) []byte {
-	dst = append(dst, q.ThesisType)
-	dst = append(append(dst, q.Base[:]...), q.Quote[:]...)
-	for _, v := range [...]uint64{q.Lower, q.Upper, q.BetAmount, q.Payout, q.Start, q.End, q.Deadline} {
-		dst = abi.AppendU64(dst, v)
-	}
-	dst = append(append(dst, q.User[:]...), q.Solver[:]...)
-	return abi.AppendU64(dst, q.Salt)
+	n := len(dst)
+	dst = append(dst, make([]byte, QuoteBytes)...)
+	q.encode((*[QuoteBytes]byte)(dst[n:]))
+	return dst
+}
+
+func (q *Quote) encode(b *[QuoteBytes]byte) {
+	b[0] = q.ThesisType
+	abi.Copy20((*Address)(b[QuotePair:]), &q.Base)
+	abi.Copy20((*Address)(b[QuotePair+20:]), &q.Quote)
+	abi.PutU64(b[41:], q.Lower)
+	abi.PutU64(b[49:], q.Upper)
+	abi.PutU64(b[57:], q.BetAmount)
+	abi.PutU64(b[65:], q.Payout)
+	abi.PutU64(b[QuoteStart:], q.Start)
+	abi.PutU64(b[QuoteEnd:], q.End)
+	abi.PutU64(b[QuoteEnd+8:], q.Deadline)
+	abi.Copy20((*Address)(b[QuoteUser:]), &q.User)
+	abi.Copy20((*Address)(b[QuoteSolver:]), &q.Solver)
+	abi.PutU64(b[QuoteSolver+20:], q.Salt)
 }
 
 // Decode reads an encoded quote: any bytes of that number are one.
