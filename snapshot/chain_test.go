@@ -160,6 +160,9 @@ func TestBrokenChain(t *testing.T) {
 	named(restore(links[0], links[2]), ErrBase, links[2])
 	named(restore(links[0], links[2], links[1]), ErrBase, links[2])
 	named(restore(links[0], links[0]), ErrBase, links[0])
+	other := randomTree(9, 20, 20)
+	twin := create(t, memDir(), metaOf(other, links[0].Manifest.Header.Height), ascend(other)) // of the same height
+	named(restore(twin, links[1]), ErrBase, links[1])
 	if err := restore(); !errors.Is(err, ErrTooLarge) {
 		t.Errorf("no link: %v", err)
 	}

@@ -90,6 +90,29 @@ func TestSignedStays(t *testing.T) {
 	}
 }
 
+// TestOrderOverChunks: a chunk that begins below the end of the one before is
+// refused, although each is in order.
+func TestOrderOverChunks(t *testing.T) {
+	var keys [][]byte
+	zeros().Ascend(chain.Hash{}, func(key, _ []byte) bool {
+		keys = append(keys, bytes.Clone(key))
+		return true
+	})
+	perChunk := ChunkBytes / entrySize(keys[0], make([]byte, state.MaxValueBytes))
+	w, err := memDir().Create(metaOf(state.NewTree(), 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range append(keys[:perChunk:perChunk], keys[0]) {
+		if err := w.Add(key, make([]byte, state.MaxValueBytes)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := w.Commit(); !errors.Is(err, ErrOrder) {
+		t.Errorf("%v, want %v", err, ErrOrder)
+	}
+}
+
 func TestWriterRefuses(t *testing.T) {
 	tree := randomTree(3, 3, 3)
 	for name, c := range map[string]struct {
