@@ -119,39 +119,55 @@ func (u *DiskUsage) measure() error {
 	return nil
 }
 
+// sample is what consecutive blocks take: those above from, up to to.
+type sample struct {
+	from, to   uint64
+	bytes, ids uint64
+	ms         uint64 // between the two
+}
+
+// newest measures the newest blocks, downward: where one is gone, because the node
+// prunes meanwhile, it ends.
+func newest(st *store.Store) (s sample, err error) {
+	last, ok := st.Head()
+	if !ok {
+		return s, nil
+	}
+	s.to, s.from = last.Height, last.Height
+	for s.to-s.from < maxGrowthBlocks {
+		parent, err := st.Header(s.from - 1)
+		n, recordErr := st.RecordBytes(s.from)
+		r, resultsErr := st.Results(s.from)
+		switch err := errors.Join(err, recordErr, resultsErr); {
+		case gone(err):
+			return s, nil
+		case err != nil:
+			return s, err
+		}
+		s.from--
+		s.bytes += uint64(n)
+		s.ids += 1 + uint64(len(r.Receipts))
+		s.ms = last.Time - parent.Time
+	}
+	return s, nil
+}
+
+// gone reports that there is no such block, or none any more.
+func gone(err error) bool {
+	return errors.Is(err, store.ErrPruned) || errors.Is(err, store.ErrNotFound) || errors.Is(err, fs.ErrNotExist)
+}
+
 // growth is nil while there are too few blocks to say anything.
 func growth(st *store.Store, cfg *Config) (*Growth, error) {
-	to := st.Height()
-	from := max(st.Base(), to-min(to, maxGrowthBlocks))
-	if to <= from {
-		return nil, nil
-	}
-	first, err := st.Header(from)
-	if err != nil {
+	s, err := newest(st)
+	if err != nil || s.from == s.to {
 		return nil, err
 	}
-	last, err := st.Header(to)
-	if err != nil {
-		return nil, err
-	}
-	bytes, ids := uint64(0), uint64(0)
-	for h := from + 1; h <= to; h++ {
-		n, err := st.RecordBytes(h)
-		if err != nil {
-			return nil, err
-		}
-		r, err := st.Results(h)
-		if err != nil {
-			return nil, err
-		}
-		bytes += uint64(n)
-		ids += 1 + uint64(len(r.Receipts))
-	}
-	perDay := func(n uint64) uint64 { return scale(n, dayMs, last.Time-first.Time) }
-	g := &Growth{From: from, To: to, BlocksPerDay: perDay(to - from), BlocksBytes: perDay(bytes), IndexBytes: perDay(uint64(store.IndexBytes(ids))), Mode: cfg.Prune.Mode}
+	perDay := func(n uint64) uint64 { return scale(n, dayMs, s.ms) }
+	g := &Growth{From: s.from, To: s.to, BlocksPerDay: perDay(s.to - s.from), BlocksBytes: perDay(s.bytes), IndexBytes: perDay(uint64(store.IndexBytes(s.ids))), Mode: cfg.Prune.Mode}
 	if keep := cfg.Prune.blocks(); keep > 0 {
 		kept := keep + cfg.Snapshot.IntervalBlocks + cfg.Prune.segmentBlocks()
-		level := scale(bytes+uint64(store.IndexBytes(ids)), kept, to-from)
+		level := scale(s.bytes+uint64(store.IndexBytes(s.ids)), kept, s.to-s.from)
 		g.Level = &level
 	} else {
 		g.Bytes = g.BlocksBytes + g.IndexBytes
