@@ -243,9 +243,10 @@ func TestPruneKeepsChains(t *testing.T) {
 	e.advance(t, 10)                                                        // 50, over 40
 	for _, c := range []struct {
 		keep int
+		also uint64
 		left []uint64
-	}{{4, []uint64{50, 40, 30, 20, 10}}, {3, []uint64{50, 40, 30, 20, 10}}, {2, []uint64{50, 40}}, {1, []uint64{50, 40}}} {
-		if _, err := e.dir.Prune(c.keep); err != nil {
+	}{{4, 0, []uint64{50, 40, 30, 20, 10}}, {3, 0, []uint64{50, 40, 30, 20, 10}}, {2, 20, []uint64{50, 40, 20, 10}}, {2, 0, []uint64{50, 40}}, {1, 0, []uint64{50, 40}}} {
+		if _, err := e.dir.PruneExcept(c.keep, func(height uint64) bool { return height == c.also }); err != nil {
 			t.Fatal(err)
 		}
 		if got := heights(); !slices.Equal(got, c.left) {

@@ -162,8 +162,16 @@ func removeSnapshot(disk vfs.FS, path string) error {
 // Prune removes all but the keep newest snapshots that can be restored, what those
 // stand on, and damaged ones in between, which stay for an operator to look at.
 func (d *Dir) Prune(keep int) (removed []string, err error) {
+	return d.PruneExcept(keep, func(uint64) bool { return false })
+}
+
+// PruneExcept is [Dir.Prune] which leaves older ones, too, if also is true of their
+// block. It is asked for every snapshot whose manifest is whole, the highest block
+// first.
+func (d *Dir) PruneExcept(keep int, also func(height uint64) bool) (removed []string, err error) {
 	needed := make(map[string]bool)
 	return d.removeIf(func(list []Info, i *Info) bool {
+		wanted := i.Err == nil && also(i.Height)
 		if needed[i.Path] {
 			keep--
 			return false
@@ -172,7 +180,7 @@ func (d *Dir) Prune(keep int) (removed []string, err error) {
 			return keep <= 0
 		}
 		links, err := chainIn(list, i.Snapshot)
-		if keep <= 0 || err != nil {
+		if keep <= 0 && !wanted || err != nil {
 			return keep <= 0
 		}
 		keep--

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -78,6 +79,23 @@ func newPast(l *ledger, program stf.Program, cfg HistoryConfig, log *slog.Logger
 	p := &past{sealed: l, program: program, cfg: cfg, log: log, turn: make(chan struct{}, 1), jobs: map[pastKey]*pastJob{}}
 	p.ctx, p.stop = context.WithCancel(context.Background())
 	return p
+}
+
+// spread says which of the old snapshots, asked for from the newest to the oldest,
+// a node keeps that answers for every block: so many that from any block it is no
+// more than half of what may be executed back to one of them, and some blocks
+// between two of the newest.
+func (c *Config) spread() func(height uint64) bool {
+	apart := max(1, c.History.MaxReplayBlocks/2)
+	if c.Prune.Mode != PruneArchive || c.History.States == 0 {
+		return func(uint64) bool { return false }
+	}
+	last := uint64(math.MaxUint64)
+	return func(height uint64) bool {
+		before := last
+		last = height / apart
+		return last != before
+	}
 }
 
 // close ends what is being built. Nobody asks any more.

@@ -352,3 +352,40 @@ func TestPastPruned(t *testing.T) {
 }
 
 var _ state.Runner = oneByOne
+
+// TestSpread: however many snapshots come and go, every block stays within reach
+// of one, and they are not many.
+func TestSpread(t *testing.T) {
+	for _, c := range []struct{ every, replay uint64 }{{10, 100}, {7, 100}, {30, 100}, {49, 100}, {1, 10}} {
+		cfg := Defaults()
+		cfg.History.MaxReplayBlocks = c.replay
+		var kept []uint64 // newest first
+		for h := c.every; h <= 1000; h += c.every {
+			kept = append([]uint64{h}, kept...)
+			stays, newest := cfg.spread(), 2
+			var still []uint64
+			for _, at := range kept {
+				if old := stays(at); old || newest > 0 {
+					still = append(still, at)
+				}
+				newest--
+			}
+			kept = still
+			above := h
+			for _, at := range append(kept[:len(kept):len(kept)], 0) {
+				if above-at > c.replay {
+					t.Fatalf("every %d blocks, block %d: %d blocks from %d back to %d: %v", c.every, h, above-at, above, at, kept)
+				}
+				above = at
+			}
+			if most := int(2 + 1 + h/(c.replay/2)); len(kept) > most {
+				t.Fatalf("every %d blocks, block %d: %d snapshots, want at most %d: %v", c.every, h, len(kept), most, kept)
+			}
+		}
+	}
+	cfg := Defaults()
+	cfg.Prune.Mode = PruneAggressive
+	if cfg.spread()(5) {
+		t.Error("a node that prunes keeps an old snapshot")
+	}
+}

@@ -134,12 +134,13 @@ type snapshots struct {
 
 	atStop uint64                          // shutdownBlocks
 	needed func() (int, error)             // how many have to stay for the sake of pruning
+	spread func() func(height uint64) bool // which older ones have to, for the sake of queries
 	done   func(*snapshot.Snapshot, error) // told of every attempt that was due
 }
 
 func newSnapshots(cfg *Config, v *views, key ed25519.PrivateKey, log *slog.Logger) *snapshots {
 	s := &snapshots{cfg: cfg.Snapshot, views: v, dir: SnapshotDir(cfg.DataDir), key: key, log: logs.For(log, "snapshot"), due: make(chan struct{}, 1),
-		taking: make(chan struct{}, 1), atStop: shutdownBlocks, needed: func() (int, error) { return 0, nil }, done: func(*snapshot.Snapshot, error) {}}
+		taking: make(chan struct{}, 1), atStop: shutdownBlocks, needed: func() (int, error) { return 0, nil }, spread: cfg.spread, done: func(*snapshot.Snapshot, error) {}}
 	s.last.Store(v.Head().Height)
 	s.forgotten.Store(noneForgotten)
 	if v.from != nil && s.cfg.IntervalBlocks > 0 && s.cfg.FullEvery > 1 {
@@ -333,7 +334,7 @@ func (s *snapshots) prune() {
 	needed, err := s.needed()
 	var removed []string
 	if err == nil {
-		removed, err = s.dir.Prune(max(1, s.cfg.Keep, needed))
+		removed, err = s.dir.PruneExcept(max(1, s.cfg.Keep, needed), s.spread())
 	}
 	if err != nil {
 		s.log.Warn("old snapshots were not removed", "error", err)

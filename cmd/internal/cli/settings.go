@@ -113,7 +113,7 @@ func Settings() []Setting {
 		integer("history.max_replay_blocks", "stored blocks that are executed again at most to answer for an older block", 1, 1_000_000_000),
 
 		integer("snapshot.interval_blocks", "blocks from one snapshot to the next; 0: none are taken", 0, 1_000_000_000),
-		integer("snapshot.keep", "snapshots that are kept, beside those that they continue", 1, 1000),
+		integer("snapshot.keep", "newest snapshots that are kept, beside those that they continue; an archive node keeps one more in every half of history.max_replay_blocks", 1, 1000),
 		integer("snapshot.full_every", "of so many snapshots one holds the whole state, the others what changed since the one before; 1: all are whole", 1, node.MaxFullEvery),
 		boolean("snapshot.sign", "whether a write node signs its snapshots with the sequencer's key"),
 
