@@ -36,6 +36,13 @@ func Main(args []string, std cli.IO) int {
 	return cli.Execute(ctx, newRoot(std), std, args)
 }
 
+// otherWords are what people of other nodes type for a verb of ours.
+var otherWords = map[string][]string{
+	"sequence": {"start", "run", "node", "serve"}, "follow": {"sync", "replica", "read"}, "key": {"account", "wallet", "keys", "accounts"},
+	"query": {"get", "show", "q"}, "doctor": {"check", "diagnose", "debug"}, "tx": {"send", "transaction"}, "dev": {"devnet", "localnet", "testnet"},
+	"verify": {"validate", "audit"}, "replay": {"re-execute", "reexecute"}, "health": {"ready", "wait"}, "status": {"info", "catchup"},
+}
+
 func newRoot(std cli.IO) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "kaizen",
@@ -60,6 +67,9 @@ func newRoot(std cli.IO) *cobra.Command {
 			v.GroupID = g.id
 			root.AddCommand(v)
 		}
+	}
+	for _, v := range root.Commands() {
+		v.SuggestFor = otherWords[v.Name()]
 	}
 	addCompletions(root)
 	return root

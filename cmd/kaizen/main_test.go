@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -235,4 +236,47 @@ func leaves(c *cobra.Command) []*cobra.Command {
 		all = append(all, leaves(sub)...)
 	}
 	return all
+}
+
+// silent are verbs without -o: they run until they are stopped, write files or
+// are JSON anyway.
+var silent = []string{"kaizen sequence", "kaizen follow", "kaizen oracle", "kaizen solver", "kaizen key export", "kaizen config init", "kaizen man", "kaizen query call"}
+
+// Whatever answers a question answers it as JSON too.
+func TestEveryAnswerIsAlsoJSON(t *testing.T) {
+	for _, c := range leaves(newRoot(std())) {
+		if has := c.Flags().Lookup("output") != nil; has == slices.Contains(silent, c.CommandPath()) {
+			t.Errorf("%s: has -o: %v", c.CommandPath(), has)
+		}
+	}
+}
+
+// Every verb is run in a script with input that it takes and with input that it
+// refuses.
+func TestEveryVerbIsScripted(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lines []string
+	for _, name := range files {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines = append(lines, strings.Split(string(b), "\n")...)
+	}
+	for _, c := range leaves(newRoot(std())) {
+		verb := regexp.MustCompile(`^(code ([0-9]) |start \w+ .* |until .* )?` + regexp.QuoteMeta(c.CommandPath()) + `( |$)`)
+		good, bad := false, false
+		for _, line := range lines {
+			if m := verb.FindStringSubmatch(line); m != nil {
+				refused := m[2] != "" && m[2] != "0"
+				good, bad = good || !refused, bad || refused
+			}
+		}
+		if !good || !bad {
+			t.Errorf("%s: scripted with good input %v, with bad input %v", c.CommandPath(), good, bad)
+		}
+	}
 }
