@@ -60,8 +60,8 @@ type bench struct {
 	samples  []signed // for raw recovery
 	recover1 float64  // processor time of one recovery, µs, when it was measured last
 	child    *child
-	executes Spread // admit and execute of one transfer, ns
-	perTx    Spread // processor time of the whole write node for one transfer, µs
+	executes [2]Spread // of one transfer, ns: execute; admit and execute
+	perTx    Spread    // processor time of the whole write node for one transfer, µs
 }
 
 // measure runs the suites that o names.
