@@ -49,9 +49,12 @@ func newFollow(std cli.IO) *cobra.Command {
 		Short: "Run a read node: execute and check every block of another node",
 		Long: "Run a read node: get every block from --write-node (a write node or another read node), execute it, and\n" +
 			"serve it only if the state root matches. An empty --data-dir takes the chain's genesis on first contact;\n" +
-			"--genesis-hash says which chain that must be.",
-		Example: "  kaizen follow --write-node ws://localhost:9000 --data-dir read",
-		Args:    cli.Args(),
+			"--genesis-hash says which chain that must be. With --bootstrap it begins with the newest snapshot that\n" +
+			"--write-node or a --source has, checked up to the state root, and executes only what came later; whatever\n" +
+			"interrupts that, the next start goes on where it ended.",
+		Example: "  kaizen follow --write-node ws://localhost:9000 --data-dir read\n" +
+			"  kaizen follow --bootstrap --write-node ws://localhost:9000 --source localhost:9001 --data-dir read",
+		Args: cli.Args(),
 	}
 	flags := cli.AddConfig(c.Flags(), cli.Read)
 	c.RunE = func(c *cobra.Command, _ []string) error { return runRead(c.Context(), flags, std) }
@@ -104,9 +107,9 @@ func runRead(ctx context.Context, flags *cli.ConfigFlags, std cli.IO) error {
 		return err
 	}
 	defer program.Close()
-	r, err := node.NewReader(ctx, cfg.Config, node.Deps{Program: program, Log: log})
+	r, err := node.NewReader(ctx, cfg.Config, node.Deps{Program: program, Log: log, Progress: showProgress(std, log)})
 	if err != nil {
-		return explain(err, cfg)
+		return explainFetch(explain(err, cfg))
 	}
 	if g, err := readGenesis(cfg.DataDir); err != nil {
 		return err

@@ -20,8 +20,8 @@ import (
 )
 
 func newSnapshot(std cli.IO) *cobra.Command {
-	return cli.Group("snapshot", "Take, list, check and restore snapshots of the state",
-		newSnapshotCreate(std), newSnapshotList(std), newSnapshotInspect(std), newSnapshotVerify(std), newSnapshotRestore(std))
+	return cli.Group("snapshot", "Take, list, check, fetch and restore snapshots of the state",
+		newSnapshotCreate(std), newSnapshotList(std), newSnapshotInspect(std), newSnapshotVerify(std), newSnapshotFetch(std), newSnapshotRestore(std))
 }
 
 // namesSnapshot is how SNAPSHOT is written on the command line.

@@ -259,24 +259,36 @@ func printVerdict(t *cli.Table, v *verdict) {
 	}
 }
 
+// latest is the newest snapshot, on the command line.
+const latest = "latest"
+
 func newReplay(std cli.IO) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "replay",
-		Short: "Execute the whole chain again from genesis and report how fast",
-		Long: "Execute every stored block again from genesis, with full verification, and print blocks/s, tx/s and the\n" +
-			"final root. Exit code 3 at the first block whose recomputed root differs. It needs no network.\n" +
+		Short: "Execute the chain again, from genesis or a snapshot, and report how fast",
+		Long: "Execute every stored block again, from genesis or with --from-snapshot from a snapshot, with full\n" +
+			"verification, and print blocks/s, tx/s and the final root. Exit code 3 at the first block whose recomputed root differs. It needs no network.\n" +
 			"JSON: {from, to, blocks, txs, elapsed_ms, blocks_per_second, txs_per_second, root}.",
-		Args: cli.Args(),
+		Example: "  kaizen replay --data-dir write\n  kaizen replay --from-snapshot latest --to 5000 --data-dir write",
+		Args:    cli.Args("[SNAPSHOT]"),
 	}
 	to := c.Flags().Uint64("to", 0, "stop after this `height` (default: the last one)")
+	from := c.Flags().String("from-snapshot", "", "start from this `snapshot`: 'latest' (which may be left out), a height, a name, the beginning of an identity, or a path")
+	c.Flags().Lookup("from-snapshot").NoOptDefVal = latest
 	flags := cli.AddConfig(c.Flags(), cli.Write, offlineKeys...)
 	out := cli.AddOutput(c)
-	c.RunE = func(c *cobra.Command, _ []string) error {
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if len(args) > 0 { // --from-snapshot NAME without the equals sign
+			if !c.Flags().Changed("from-snapshot") || *from != latest {
+				return &cli.UsageError{Command: c.CommandPath(), Err: fmt.Errorf("%s: nothing may follow it, got %q", c.CommandPath(), args[0])}
+			}
+			*from = args[0]
+		}
 		if c.Flags().Changed("to") && *to == 0 {
 			return &cli.UsageError{Command: c.CommandPath(), Err: errors.New("--to is 0, want 1 or more")}
 		}
 		return offline(c.Context(), flags, std, func(ctx context.Context, cfg *cli.Config, deps node.Deps) error {
-			return runReplay(ctx, cfg.DataDir, *to, deps, out, std)
+			return runReplay(ctx, cfg.DataDir, node.ReplayOptions{FromSnapshot: *from, To: *to}, deps, out, std)
 		})
 	}
 	return c
@@ -293,9 +305,10 @@ type replayed struct {
 	Root            string  `json:"root"`
 }
 
-func runReplay(ctx context.Context, dir string, to uint64, deps node.Deps, out *cli.Output, std cli.IO) error {
+func runReplay(ctx context.Context, dir string, opts node.ReplayOptions, deps node.Deps, out *cli.Output, std cli.IO) error {
 	progress := cli.NewProgress(std.Err, deps.Log, "replay", "blocks")
-	r, err := node.Replay(ctx, dir, deps, node.ReplayOptions{To: to, Progress: progressOf(progress)})
+	opts.Progress = progressOf(progress)
+	r, err := node.Replay(ctx, dir, deps, opts)
 	progress.Done()
 	if err != nil {
 		return err

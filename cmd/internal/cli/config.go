@@ -96,6 +96,9 @@ func (f *settingFlag) Set(s string) error {
 	if _, err := f.setting.parse(s); err != nil {
 		return fmt.Errorf("want %s", f.setting.Accepts)
 	}
+	if f.setting.Repeats && f.text != "" {
+		s = f.text + "," + s
+	}
 	f.text = s
 	return nil
 }

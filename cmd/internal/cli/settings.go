@@ -33,6 +33,7 @@ type Setting struct {
 	Path    bool     // a file name: relative to the config file that holds it
 	Values  []string // all that are accepted, if they can be listed
 	Alone   bool     // its flag without a value means true
+	Repeats bool     // its flag may be given several times, once for each item
 
 	parse func(any) (any, error)
 }
@@ -140,6 +141,7 @@ func (s Setting) alone() Setting           { s.Alone = true; return s }
 
 // each adds a test to every item of a list.
 func (s Setting) each(ok func(string) bool) Setting {
+	s.Repeats = true
 	s.Accepts += ", each HOST:PORT or SCHEME://HOST:PORT"
 	s.parse = func(v any) (any, error) {
 		items, err := parseList(v)
