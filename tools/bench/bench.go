@@ -35,6 +35,7 @@ var suites = []suite{
 	{"latency", (*bench).latency},
 	{"stalled", (*bench).stalled},
 	{"snapshot", (*bench).snapshots},
+	{"bootstrap", (*bench).bootstraps},
 	{"subscribers", (*bench).subscribers},
 }
 

@@ -18,8 +18,19 @@ type reader struct {
 }
 
 // startReader runs a read node of the chain in dir, which follows a write node.
-func startReader(dir, cache, follow string, log *slog.Logger) (r *reader, err error) {
+func startReader(dir, cache, follow string, log *slog.Logger) (*reader, error) {
+	return runReader(nodeConfig(dir, cache), follow, log)
+}
+
+// startBootstrap runs one in an empty directory, which begins with a snapshot of the
+// write node.
+func startBootstrap(dir, cache, follow string, log *slog.Logger) (*reader, error) {
 	cfg := nodeConfig(dir, cache)
+	cfg.Sync.Bootstrap = true
+	return runReader(cfg, follow, log)
+}
+
+func runReader(cfg *node.Config, follow string, log *slog.Logger) (r *reader, err error) {
 	cfg.Sync.WriteNode = "ws://" + follow
 	cfg.RPC.MaxConns = 2 * (idleSubscribers + busySubscribers)
 	ctx, cancel := context.WithCancel(context.Background())
