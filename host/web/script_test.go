@@ -20,6 +20,7 @@ func TestInBrowser(t *testing.T) {
 			test(t, p, base)
 		})
 	}
+	t.Run("bad node", func(t *testing.T) { badNodes(t, b) })
 }
 
 // open opens the document, without a node behind it; base is the path of its
@@ -34,7 +35,7 @@ func open(t *testing.T, b *browser.Browser) (p *browser.Page, base string) {
 		http.NotFound(w, r)
 	}))
 	t.Cleanup(s.Close)
-	p = b.Open(800, 600)
+	p = b.Open(t, 800, 600)
 	p.Goto(s.URL)
 	for name := range handlers {
 		if before, found := strings.CutSuffix(name, "app.js"); found {
@@ -75,6 +76,8 @@ func scripts(t *testing.T, p *browser.Page, base string) {
 		{"dom.js", `m.route("market", "BTC/USDT")`, "#/market/BTC%2FUSDT"},
 		{"dom.js", `((e) => e.children.length + e.textContent)(m.h("p", {}, "<img src=x>"))`, "0<img src=x>"},
 		{"dom.js", `((e) => [e.getAttribute("title"), e.className, e.hidden, e.children.length, e.textContent].join())(m.h("p", { title: "\"><b>", class: null, hidden: true }, ["a", [null, "b"]], 0))`, `"><b>,,true,0,ab0`},
+		{"live.js", "(({ sum, count }) => `${sum} ${count}`)(m.sumAndCount('a_sum 1\\nseal_sum 0.5\\nseal_count 20\\n', 'seal'))", "0.5 20"},
+		{"live.js", "(({ sum, count }) => `${sum} ${count}`)(m.sumAndCount('a_sum 1\\n', 'seal'))", "NaN NaN"},
 		{"live.js", `m.phase({ outcome: null, start: 10, end: 20, due: 30 }, 9)`, "created"},
 		{"live.js", `m.phase({ outcome: null, start: 10, end: 20, due: 30 }, 10)`, "active"},
 		{"live.js", `m.phase({ outcome: null, start: 10, end: 20, due: 30 }, 20)`, "challenge"},

@@ -25,7 +25,7 @@ var pictures = flag.String("pictures", "", "write pictures of the page to this `
 func TestPage(t *testing.T) {
 	b := browser.Start(t) // first: it may skip
 	n := startForPage(t)
-	p := &visitor{t: t, Page: b.Open(1440, 900), root: n.Services.RPC + "/"}
+	p := &visitor{t: t, Page: b.Open(t, 1440, 900), root: n.Services.RPC + "/"}
 	p.Prefer("dark")
 	p.Goto(n.Page())
 	p.Until(`document.querySelector("#state b").textContent === "Live"`)
@@ -255,7 +255,7 @@ func (v *visitor) settled() {
 func (v *visitor) reconnects(b *browser.Browser) {
 	v.t.Helper()
 	cut := newCable(v.t, strings.TrimSuffix(strings.TrimPrefix(v.root, "http://"), "/"))
-	p := &visitor{t: v.t, Page: b.Open(1200, 800)}
+	p := &visitor{t: v.t, Page: b.Open(v.t, 1200, 800)}
 	p.Goto("http://" + cut.address())
 	p.Until(`document.querySelectorAll(".blocks li").length > 10`)
 	p.quiet()

@@ -5,7 +5,7 @@
 // of ours.
 //
 //	b := browser.Start(t)                   skips where there is no Chromium
-//	p := b.Open(1440, 900)
+//	p := b.Open(t, 1440, 900)
 //	p.Goto(url)
 //	p.Until(`document.title === "Kaizen"`)
 //	p.Complaints()                          what the console and the network had to say
@@ -179,14 +179,7 @@ func (b *Browser) send(m message) error {
 	return err
 }
 
-// call runs a command of the protocol and decodes its result, unless into is nil.
-func (b *Browser) call(session, method string, params, into any) {
-	b.t.Helper()
-	if err := b.try(session, method, params, into); err != nil {
-		b.t.Fatalf("%s: %v", method, err)
-	}
-}
-
+// try runs a command of the protocol and decodes its result, unless into is nil.
 func (b *Browser) try(session, method string, params, into any) error {
 	p, err := json.Marshal(params)
 	if err != nil {
@@ -222,6 +215,7 @@ type object map[string]any
 
 // Page is one tab.
 type Page struct {
+	t       testing.TB
 	b       *Browser
 	session string
 
@@ -229,19 +223,20 @@ type Page struct {
 	complaints []string
 }
 
-// Open opens an empty tab of that size, in pixels of the page. Up to the width of
-// a phone it behaves like one.
-func (b *Browser) Open(width, height int) *Page {
-	b.t.Helper()
+// Open opens an empty tab of that size, in pixels of the page, for a test, which
+// may be one below the browser's. Up to the width of a phone it behaves like one.
+func (b *Browser) Open(t testing.TB, width, height int) *Page {
+	t.Helper()
+	p := &Page{t: t, b: b}
 	var target struct {
 		ID string `json:"targetId"`
 	}
-	b.call("", "Target.createTarget", object{"url": "about:blank"}, &target)
+	p.call("Target.createTarget", object{"url": "about:blank"}, &target)
 	var session struct {
 		ID string `json:"sessionId"`
 	}
-	b.call("", "Target.attachToTarget", object{"targetId": target.ID, "flatten": true}, &session)
-	p := &Page{b: b, session: session.ID}
+	p.call("Target.attachToTarget", object{"targetId": target.ID, "flatten": true}, &session)
+	p.session = session.ID
 	b.mu.Lock()
 	b.pages[p.session] = p
 	b.mu.Unlock()
@@ -257,19 +252,22 @@ const phone = 500
 
 // Size sets the size of the tab.
 func (p *Page) Size(width, height int) {
-	p.b.t.Helper()
+	p.t.Helper()
 	p.call("Emulation.setDeviceMetricsOverride", object{"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width <= phone}, nil)
 }
 
 // Prefer makes the system prefer "dark" or "light".
 func (p *Page) Prefer(scheme string) {
-	p.b.t.Helper()
+	p.t.Helper()
 	p.call("Emulation.setEmulatedMedia", object{"features": []object{{"name": "prefers-color-scheme", "value": scheme}}}, nil)
 }
 
+// call runs a command of the protocol in the tab.
 func (p *Page) call(method string, params, into any) {
-	p.b.t.Helper()
-	p.b.call(p.session, method, params, into)
+	p.t.Helper()
+	if err := p.b.try(p.session, method, params, into); err != nil {
+		p.t.Fatalf("%s: %v", method, err)
+	}
 }
 
 // note keeps what is worth complaining about.
@@ -324,20 +322,20 @@ func (p *Page) Complaints() []string {
 
 // Goto loads an address.
 func (p *Page) Goto(url string) {
-	p.b.t.Helper()
+	p.t.Helper()
 	var v struct{ ErrorText string }
 	p.call("Page.navigate", object{"url": url}, &v)
 	if v.ErrorText != "" {
-		p.b.t.Fatalf("%s: %s", url, v.ErrorText)
+		p.t.Fatalf("%s: %s", url, v.ErrorText)
 	}
 }
 
 // Eval evaluates an expression in the page, waits for it if it is a promise, and
 // decodes its value, unless into is nil.
 func (p *Page) Eval(expression string, into any) {
-	p.b.t.Helper()
+	p.t.Helper()
 	if err := p.eval(expression, into); err != nil {
-		p.b.t.Fatalf("%.300s: %v", expression, err)
+		p.t.Fatalf("%.300s: %v", expression, err)
 	}
 }
 
@@ -364,7 +362,7 @@ func (p *Page) eval(expression string, into any) error {
 // Until waits for an expression to be true. What makes the page go away meanwhile,
 // such as a link, does no harm.
 func (p *Page) Until(expression string) {
-	p.b.t.Helper()
+	p.t.Helper()
 	wait := fmt.Sprintf(`new Promise((done) => { let left = %d; const look = () => { let ok = false; try { ok = (%s); } catch {} if (ok || left-- === 0) done(Boolean(ok)); else setTimeout(look, %d); }; look(); })`,
 		looks, expression, lookMs)
 	var err error
@@ -380,12 +378,12 @@ func (p *Page) Until(expression string) {
 	}
 	var text string
 	p.Eval("document.body.innerText", &text)
-	p.b.t.Fatalf("it never was so: %s (%v); complaints %q; the page says %.1500s", expression, err, p.Complaints(), text)
+	p.t.Fatalf("it never was so: %s (%v); complaints %q; the page says %.1500s", expression, err, p.Complaints(), text)
 }
 
 // Press presses a key, by its name in a KeyboardEvent: "b", "Enter", "ArrowLeft".
 func (p *Page) Press(key string) {
-	p.b.t.Helper()
+	p.t.Helper()
 	down := object{"type": "keyDown", "key": key}
 	if len(key) == 1 {
 		down["text"] = key
@@ -399,13 +397,13 @@ func (p *Page) Press(key string) {
 
 // Type types a text where the focus is.
 func (p *Page) Type(text string) {
-	p.b.t.Helper()
+	p.t.Helper()
 	p.call("Input.insertText", object{"text": text}, nil)
 }
 
 // Click clicks at a point of the page; Point moves the pointer there.
 func (p *Page) Click(x, y float64) {
-	p.b.t.Helper()
+	p.t.Helper()
 	p.Point(x, y)
 	for _, what := range []string{"mousePressed", "mouseReleased"} {
 		p.call("Input.dispatchMouseEvent", object{"type": what, "x": x, "y": y, "button": "left", "clickCount": 1}, nil)
@@ -414,13 +412,13 @@ func (p *Page) Click(x, y float64) {
 
 // Point moves the pointer.
 func (p *Page) Point(x, y float64) {
-	p.b.t.Helper()
+	p.t.Helper()
 	p.call("Input.dispatchMouseEvent", object{"type": "mouseMoved", "x": x, "y": y}, nil)
 }
 
 // Picture is what the tab shows, as PNG.
 func (p *Page) Picture() []byte {
-	p.b.t.Helper()
+	p.t.Helper()
 	var v struct{ Data []byte }
 	p.call("Page.captureScreenshot", object{"format": "png"}, &v)
 	return v.Data

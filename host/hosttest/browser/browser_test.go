@@ -21,7 +21,7 @@ func TestPage(t *testing.T) {
 		w.Write([]byte(`<!doctype html><link rel="icon" href="data:,"><title>before</title><body style="margin:0"><button style="width:100px;height:100px" onclick="document.title='clicked'">x</button><input>`))
 	}))
 	defer s.Close()
-	p := b.Open(600, 300)
+	p := b.Open(t, 600, 300)
 	p.Prefer("dark")
 	p.Goto(s.URL)
 	p.Until(`document.title === "before"`)

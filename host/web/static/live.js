@@ -14,12 +14,16 @@ const KEEP_THESES = 2000;
 const KEEP_TAPE = 40;
 const STATUS_MS = 1000;
 const READY_MS = 4000;
+const WORK_MS = 3000;
 const KEEP_SAMPLES = 900;
 const PAGE = 250; // theses asked for at once
 const OPEN_PAGES = 8;
 
+// WORK is the metric that says how long a node works on a block, by its role.
+const WORK = { write: "kaizen_seal_seconds", read: "kaizen_verify_seconds" };
+
 // Live dispatches, at most once per frame each: "link", "info", "status", "blocks",
-// "markets", "prices", "theses".
+// "markets", "prices", "theses", "work".
 export class Live extends EventTarget {
   #dirty = new Set();
   #frame = false;
@@ -31,6 +35,7 @@ export class Live extends EventTarget {
     this.status = null; // kaizen_status
     this.ready = null; // GET /readyz
     this.samples = []; // {t, lag, oracle} of the status, ms
+    this.work = []; // {t, ms}: the chain's time, and how long a block took on average since the one before
     this.blocks = []; // oldest first: {height, hash, time, txs, failed, events, size}
     this.known = false; // whether it is known which markets there are
     this.markets = []; // kaizen_getMarkets; empty where the module has none
@@ -241,6 +246,23 @@ export class Live extends EventTarget {
     }
   }
 
+  // measure begins to ask how long blocks take, and returns what ends it.
+  measure() {
+    let last = null;
+    const ask = async () => {
+      if (this.link.state !== "open" || document.hidden || !this.info) return;
+      const now = sumAndCount(await (await fetch("metrics")).text(), WORK[this.info.role]);
+      if (last && now.count > last.count) {
+        this.work.push({ t: this.now(), ms: (1000 * (now.sum - last.sum)) / (now.count - last.count) });
+        trim(this.work, KEEP_SAMPLES);
+        this.#changed("work");
+      }
+      last = now;
+    };
+    const timer = setInterval(() => ask().catch(() => {}), WORK_MS); // "down" says it
+    return () => clearInterval(timer);
+  }
+
   #watch() {
     const each = (ms, what) => {
       const run = async () => {
@@ -265,6 +287,12 @@ export class Live extends EventTarget {
       this.#changed("markets");
     });
   }
+}
+
+// sumAndCount reads a histogram of GET /metrics; NaN where there is none.
+export function sumAndCount(text, name) {
+  const read = (part) => Number(new RegExp(`^${name}_${part} (.+)$`, "m").exec(text)?.[1]);
+  return { sum: read("sum"), count: read("count") };
 }
 
 function trim(list, keep) {

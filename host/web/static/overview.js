@@ -130,22 +130,26 @@ function charts(ctx) {
     });
     return panel(title, host, { cls: "third", extra: legend });
   };
+  const work = h("span", {}, "work on one");
+  ctx.end(live.measure());
+  ctx.on("work", () => live.work.length && say(work, `work on one: ${live.work.at(-1).ms.toFixed(1)} ms`));
   const key = (color, text) => h("span", { class: "key " + color }, text);
   return [
     make("Transactions per second", key("price", "executed"), "blocks", {
       series: [{ color: "price", style: "bars" }], data: () => perSecond(live.blocks, live.now()), now: chain, format: short,
     }),
-    make("Time between seals", [key("open", "ms"), key("dash", "target")], "blocks", {
-      series: [{ color: "open", style: "line" }], mark: () => live.info?.interval_ms ?? 0, format: (v) => `${short(v)} ms`,
-      data: () => gaps(live.blocks), now: chain,
+    make("Seals", [key("open", "apart"), key("win", work), key("dash", "target")], "blocks", {
+      series: [{ color: "open", style: "line" }, { color: "win", style: "line" }], mark: () => live.info?.interval_ms ?? 0, format: span,
+      data: () => seals(live.blocks, live.work), now: chain,
     }),
     make("Lag and price age", [key("amber", "lag"), key("win", "price")], "status", {
-      series: [{ color: "amber", style: "area" }, { color: "win", style: "line" }], now: Date.now, format: (v) => `${short(v)} ms`,
+      series: [{ color: "amber", style: "area" }, { color: "win", style: "line" }], now: Date.now, format: span,
       data: () => [live.samples.map((s) => s.t), live.samples.map((s) => s.lag), live.samples.map((s) => s.oracle)],
     }),
   ];
 }
 
+const span = (ms) => (ms >= 1000 ? `${short(ms / 1000)} s` : `${short(ms)} ms`);
 const short = (v) => (v >= 10_000 ? `${Math.round(v / 1000)}k` : Number.isInteger(v) ? count(v) : v.toFixed(1));
 
 // perSecond counts transactions in whole seconds; the one that is not over yet is
@@ -161,8 +165,15 @@ function perSecond(blocks, now) {
   return [seconds.map((s) => s * 1000), seconds.map((s) => counts.get(s))];
 }
 
-function gaps(blocks) {
-  return [blocks.slice(1).map((b) => b.time), intervals(blocks)];
+// seals is how far apart blocks are, and how long they took where that is known.
+function seals(blocks, work) {
+  const times = blocks.slice(1).map((b) => b.time);
+  let i = 0;
+  const took = times.map((t) => {
+    while (i < work.length && work[i].t < t) i++;
+    return work[i]?.ms ?? null;
+  });
+  return [times, intervals(blocks), took];
 }
 
 export function throttle(f, ms) {
