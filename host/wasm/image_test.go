@@ -211,7 +211,7 @@ func TestTrapIsForgotten(t *testing.T) {
 	size := func(extra int32) []byte {
 		return code(opLocalGet, 0, constant(abi.ContextBytes+extra), opI32Eq, opIf, 0x40)
 	}
-	a.execute(nil, size(0), constant(pageBytes), constant(1), a.call(abi.ImportEmit), opEnd,
+	a.body(abi.ExportAdmit).code = code(size(0), constant(pageBytes), constant(1), constant(0), a.call(abi.ImportSHA256), opEnd,
 		size(1), opUnreachable, opEnd,
 		size(2), opLoop, 0x40, opBr, 0, opEnd, opEnd, constant(0))
 	for _, e := range engines {
@@ -221,8 +221,9 @@ func TestTrapIsForgotten(t *testing.T) {
 			code   abi.Code
 			detail string
 		}{{0, abi.CodeTrap, "1 bytes at 65536 are outside memory"}, {1, abi.CodeTrap, ""}, {2, abi.CodeBudget, ""}, {1, abi.CodeTrap, ""}, {3, 0, ""}} {
-			if out := b.execute(make([]byte, c.tx)); out.Code != c.code || out.Detail != c.detail {
-				t.Errorf("%v: %+v, want code %#x %q", e, out, c.code, c.detail)
+			out, err := b.m.Admit(b.ov, testContext, &stf.Tx{Raw: make([]byte, c.tx)})
+			if err != nil || out.Code != c.code || out.Detail != c.detail {
+				t.Errorf("%v: %+v, %v, want code %#x %q", e, out, err, c.code, c.detail)
 			}
 		}
 	}
@@ -318,6 +319,7 @@ func TestInitialisationMustBeReproducible(t *testing.T) {
 		"memory at 0x7": {memory: append(append(make([]byte, 7), 1), make([]byte, pageBytes-8)...), globals: []uint64{1}},
 		"globals":       {memory: make([]byte, pageBytes), globals: []uint64{2}},
 		"131072":        {memory: make([]byte, 2*pageBytes), globals: []uint64{1}},
+		"kaizen_input":  {memory: make([]byte, pageBytes), globals: []uint64{1}, area: 8},
 	} {
 		err := one.compare(two)
 		if !errors.Is(err, ErrNotReproducible) || !strings.Contains(err.Error(), name) {

@@ -395,6 +395,72 @@ func TestLongStretchesAreStopped(t *testing.T) {
 	}
 }
 
+// TestReadersCannotWrite: admit and query are of the phase that only reads.
+func TestReadersCannotWrite(t *testing.T) {
+	a := newASM()
+	set := code(constant(0), constant(1), constant(0), constant(1), a.call(abi.ImportStateSet), constant(0))
+	a.body(abi.ExportAdmit).code, a.body(abi.ExportQuery).code = set, set
+	p := load(t, a.bytes(), Compiler)
+	b := newBlock(t, p)
+	admitted, err := b.m.Admit(b.ov, testContext, &stf.Tx{})
+	if err != nil || admitted.Code != abi.CodeTrap || admitted.Detail != "kaizen_admit may not call state_set" {
+		t.Errorf("%+v, %v", admitted, err)
+	}
+	answer, err := p.Query(b.ov, testContext, nil)
+	if err != nil || answer.Code != abi.CodeTrap || answer.Detail != "kaizen_query may not call state_set" {
+		t.Errorf("%+v, %v", answer, err)
+	}
+}
+
+// TestBudgets: every export has the budget that stf-modules/ABI.md gives it.
+func TestBudgets(t *testing.T) {
+	p := load(t, newASM().bytes(), Compiler)
+	b := newBlock(t, p)
+	m := b.m.(*machine)
+	in, err := p.NewInspector()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	tx := &stf.Tx{Raw: []byte("tx")}
+	door := func() *instance { return m.door.in }
+	block := func() *instance { return m.block.in }
+	for _, c := range []struct {
+		export exportID
+		call   func() (stf.Outcome, error)
+		in     func() *instance
+		budget int64
+	}{
+		{callGenesis, func() (stf.Outcome, error) { return m.Genesis(b.ov, nil) }, block, abi.HookBudget},
+		{callBeginBlock, func() (stf.Outcome, error) { return m.BeginBlock(b.ov, testContext, noPrices) }, block, abi.HookBudget},
+		{callAdmit, func() (stf.Outcome, error) { return m.Admit(b.ov, testContext, tx) }, door, abi.TxBudget},
+		{callExecute, func() (stf.Outcome, error) { return m.Execute(b.ov, testContext, tx) }, block, abi.TxBudget},
+		{callEndBlock, func() (stf.Outcome, error) { return m.EndBlock(b.ov, testContext) }, block, abi.HookBudget},
+		{callInspect, func() (stf.Outcome, error) { return stf.Outcome{}, in.Inspect(tx) }, func() *instance { return in.(*inspector).copy.in }, abi.TxBudget},
+		{callQuery, func() (stf.Outcome, error) { return p.Query(b.ov, testContext, nil) }, p.pool.lastUsed, abi.TxBudget},
+		{callExecute, func() (stf.Outcome, error) { return p.Simulate(b.ov, testContext, tx) }, p.pool.lastUsed, abi.TxBudget},
+	} {
+		if out, err := c.call(); err != nil || out.Code != 0 {
+			t.Fatalf("%s: %+v, %v", exportNames[c.export], out, err)
+		}
+		if spent := c.budget - int64(c.in().meter.Get())>>callBits; spent <= 0 || spent > 1000 {
+			t.Errorf("%s: spent %d units of %d, want a few", exportNames[c.export], spent, c.budget)
+		}
+	}
+}
+
+// lastUsed is the copy that answered last, while none is in use.
+func (q *pool) lastUsed() (in *instance) {
+	for range cap(q.slots) {
+		slot := <-q.slots
+		if slot.in != nil {
+			in = slot.in
+		}
+		q.slots <- slot
+	}
+	return in
+}
+
 func spentBy(t *testing.T, body []byte) int64 {
 	t.Helper()
 	a := newASM()
