@@ -90,7 +90,8 @@ type process struct {
 }
 
 // start NAME REGEXP COMMAND...: run it in the background and go on when a line
-// of its stderr matches. Every key=value of that line becomes $NAME_key.
+// of its stderr matches. Every key=value of that line becomes $NAME_key; all of
+// it is in NAME.err.
 func runStart(ts *testscript.TestScript, _ bool, args []string) {
 	name, ready := args[0], regexp.MustCompile(args[1])
 	path, err := exec.LookPath(args[2])
@@ -110,7 +111,9 @@ func runStart(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Value(running{}).(map[string]*process)[name] = p
 	ts.Defer(func() { p.cmd.Process.Kill() })
 	line := make(chan string, 1)
-	go watch(p, stderr, ready, line)
+	log, err := os.Create(filepath.Join(ts.Getenv("WORK"), name+".err"))
+	check(ts, err)
+	go watch(p, stderr, log, ready, line)
 	select {
 	case l, ok := <-line:
 		if !ok {
@@ -124,10 +127,11 @@ func runStart(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-func watch(p *process, stderr io.Reader, ready *regexp.Regexp, line chan<- string) {
+func watch(p *process, stderr io.Reader, log *os.File, ready *regexp.Regexp, line chan<- string) {
 	defer close(p.done)
+	defer log.Close()
 	defer close(line)
-	for s := bufio.NewScanner(stderr); s.Scan(); {
+	for s := bufio.NewScanner(io.TeeReader(stderr, log)); s.Scan(); {
 		if ready != nil && ready.MatchString(s.Text()) {
 			line <- s.Text()
 			ready = nil
