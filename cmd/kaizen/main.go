@@ -60,7 +60,7 @@ func newRoot(std cli.IO) *cobra.Command {
 	}{
 		{"run", []*cobra.Command{newDev(std), newInit(std), newSequence(std), newFollow(std), newOracle(std), newSolver(std)}},
 		{"use", []*cobra.Command{newTx(std), newQuery(std), newStatus(std), newHealth(std)}},
-		{"check", []*cobra.Command{newVerify(std), newReplay(std), newInspect(std), newSnapshot(std), newDoctor(std)}},
+		{"check", []*cobra.Command{newVerify(std), newWitness(std), newReplay(std), newInspect(std), newSnapshot(std), newDoctor(std)}},
 		{"manage", []*cobra.Command{newKey(std), newConfig(std), newLogLevel(std), newMan(), newVersion(std)}},
 	} {
 		for _, v := range g.verbs {

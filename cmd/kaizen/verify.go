@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"time"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/kaizenchain/kaizen/cmd/internal/cli"
 	"github.com/kaizenchain/kaizen/host/node"
+	"github.com/kaizenchain/kaizen/host/stf"
 )
 
 // offlineKeys are the settings that matter to verbs which only read a data
@@ -21,14 +23,16 @@ import (
 var offlineKeys = []string{"data_dir", "stf.file", "stf.engine", "stf.cache_dir", "log.level", "log.format"}
 
 func newVerify(std cli.IO) *cobra.Command {
-	return cli.Group("verify", "Execute stored blocks again and compare every root, without a network",
-		newVerifyOne(std), newVerifyRange(std), newVerifyAll(std))
+	return cli.Group("verify", "Execute stored blocks again and compare every root; check witnesses and proofs; without a network",
+		newVerifyOne(std), newVerifyRange(std), newVerifyAll(std), newVerifyWitness(std), newVerifyProof(std))
 }
 
-const verifyLong = "\nPrints height, block hash, parent root, header root, recomputed root, transactions, time and verdict;\n" +
-	"where a state root differs, also the first differing state key with both values. Exit code 3 if anything\n" +
-	"is not what it should be. It may be run while the node runs.\n" +
-	"JSON: a list of {height, hash, parent_root, header_root, recomputed, txs, elapsed_ms, ok, error, diff}."
+const verifyLong = "\nBegins at the nearest state before, and reads nothing else of the directory.\n" +
+	"Prints height, block hash, parent root, header root, recomputed root, transactions, time and verdict; of\n" +
+	"a block that does not come out also the first receipt that differs from the stored one and, where a\n" +
+	"snapshot follows, the first differing state key with both values and what wrote it last. Exit code 3 if\n" +
+	"anything is not what it should be. It may be run while the node runs.\n" +
+	"JSON: a list of {height, hash, parent_root, header_root, recomputed, txs, elapsed_ms, ok, error, receipt, key}."
 
 func newVerifyOne(std cli.IO) *cobra.Command {
 	return verifyVerb(std, "block N", "Verify one block", func(args []string) (from, to uint64, err error) {
@@ -52,64 +56,82 @@ func newVerifyRange(std cli.IO) *cobra.Command {
 func newVerifyAll(std cli.IO) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "all",
-		Short: "Verify every stored block",
-		Long: "Verify every stored byte and every block from genesis on. Exit code 3 if anything is not what it should be.\n" +
-			"JSON: {blocks, txs, elapsed_ms, ok, error, last}; last is the newest block, or the one that failed, as in 'verify block'.",
+		Short: "Verify every stored byte, every snapshot and every block",
+		Long: "Verify every stored byte, every snapshot, and every block from genesis on, or from the oldest that is kept.\n" +
+			"The blocks are split at snapshots and the parts executed beside each other. Exit code 3 if anything is\n" +
+			"not what it should be.\n" +
+			"JSON: {from, to, blocks, txs, parts, jobs, elapsed_ms, blocks_per_second, ok, error, last}; last is the newest\n" +
+			"block, or the first that failed, as in 'verify block'.",
 		Args: cli.Args(),
 	}
 	flags := cli.AddConfig(c.Flags(), cli.Write, offlineKeys...)
-	out := cli.AddOutput(c)
+	out, jobs := cli.AddOutput(c), addJobs(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		return offline(c.Context(), flags, std, func(ctx context.Context, cfg *cli.Config, deps node.Deps) error {
-			return runVerifyAll(ctx, cfg.DataDir, deps, out, std)
+			return runVerifyAll(ctx, cfg.DataDir, jobs, deps, out, std)
 		})
 	}
 	return c
 }
 
-// checked is what `verify all` prints.
-type checked struct {
-	Blocks    uint64   `json:"blocks"`
-	Txs       uint64   `json:"txs"`
-	ElapsedMs int64    `json:"elapsed_ms"`
-	OK        bool     `json:"ok"`
-	Error     string   `json:"error,omitempty"`
-	Last      *verdict `json:"last"`
+// jobs is the value of --jobs.
+type jobs int
+
+func addJobs(c *cobra.Command) *jobs {
+	j := jobs(runtime.GOMAXPROCS(0))
+	c.Flags().Var(&j, "jobs", "execute so `many` parts at once; each holds a state in memory")
+	return &j
 }
 
-func runVerifyAll(ctx context.Context, dir string, deps node.Deps, out *cli.Output, std cli.IO) error {
-	s, err := openStore(dir)
-	if err != nil {
-		return err
+// String, Set and Type implement pflag.Value.
+func (j *jobs) String() string { return strconv.Itoa(int(*j)) }
+func (j *jobs) Type() string   { return "number" }
+func (j *jobs) Set(s string) error {
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 1 || n > node.MaxVerifyJobs {
+		return fmt.Errorf("want 1 to %d", node.MaxVerifyJobs)
 	}
-	newest := s.Height()
-	if err := s.Close(); err != nil {
-		return err
-	}
-	var v checked
-	start := time.Now()
+	*j = jobs(n)
+	return nil
+}
+
+// checked is what `verify all` prints.
+type checked struct {
+	From            uint64   `json:"from"`
+	To              uint64   `json:"to"`
+	Blocks          uint64   `json:"blocks"`
+	Txs             uint64   `json:"txs"`
+	Parts           int      `json:"parts"`
+	Jobs            int      `json:"jobs"`
+	ElapsedMs       int64    `json:"elapsed_ms"`
+	BlocksPerSecond float64  `json:"blocks_per_second"`
+	OK              bool     `json:"ok"`
+	Error           string   `json:"error,omitempty"`
+	Last            *verdict `json:"last"`
+}
+
+func runVerifyAll(ctx context.Context, dir string, jobs *jobs, deps node.Deps, out *cli.Output, std cli.IO) error {
 	bar := cli.NewProgress(std.Err, deps.Log, "verify", "blocks")
-	verdicts, err := node.VerifyRange(ctx, dir, deps, node.VerifyOptions{From: newest, To: newest, Progress: func(done, total, txs uint64) {
-		v.Blocks, v.Txs = done, txs
-		bar.Update(done, total, txs)
-	}})
+	r, err := node.VerifyRange(ctx, dir, deps, node.VerifyOptions{From: 1, Jobs: int(*jobs), Last: true, Progress: progressOf(bar)})
 	bar.Done()
-	if err != nil && !errors.Is(err, node.ErrVerification) {
+	if r == nil || err != nil && !errors.Is(err, node.ErrVerification) {
 		return err
 	}
-	v.ElapsedMs, v.OK = time.Since(start).Milliseconds(), err == nil
+	v := checked{From: r.From, To: r.To, Blocks: r.Blocks, Txs: r.Txs, Parts: r.Parts, Jobs: r.Jobs, ElapsedMs: r.Elapsed.Milliseconds(),
+		BlocksPerSecond: float64(r.Blocks) / max(r.Elapsed.Seconds(), 1e-9), OK: err == nil}
 	if err != nil {
 		v.Error = err.Error()
 	}
-	if n := len(verdicts); n > 0 {
-		last := verdictOf(&verdicts[n-1])
+	if n := len(r.Verdicts); n > 0 {
+		last := verdictOf(&r.Verdicts[n-1], deps.Program)
 		v.Last = &last
 	}
 	return errors.Join(out.Print(std.Out, &v, func(t *cli.Table) { printChecked(t, &v) }), err)
 }
 
 func printChecked(t *cli.Table, v *checked) {
-	t.Row("verified", fmt.Sprintf("%d blocks with %d transactions in %s", v.Blocks, v.Txs, ms(uint64(v.ElapsedMs))))
+	t.Row("verified", fmt.Sprintf("%d blocks with %d transactions in %s (%.0f blocks/s)", v.Blocks, v.Txs, ms(uint64(v.ElapsedMs)), v.BlocksPerSecond))
+	t.Row("parts", fmt.Sprintf("%d, %d at once", v.Parts, v.Jobs))
 	if v.Last != nil {
 		t.Line("")
 		printVerdict(t, v.Last)
@@ -121,14 +143,14 @@ func printChecked(t *cli.Table, v *checked) {
 func verifyVerb(std cli.IO, use, short string, span func([]string) (from, to uint64, err error), args ...string) *cobra.Command {
 	c := &cobra.Command{Use: use, Short: short, Long: short + "." + verifyLong, Args: cli.Args(args...)}
 	flags := cli.AddConfig(c.Flags(), cli.Write, offlineKeys...)
-	out := cli.AddOutput(c)
+	out, jobs := cli.AddOutput(c), addJobs(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
 		from, to, err := span(args)
 		if err != nil {
 			return err
 		}
 		return offline(c.Context(), flags, std, func(ctx context.Context, cfg *cli.Config, deps node.Deps) error {
-			return runVerify(ctx, cfg.DataDir, from, to, deps, out, std)
+			return runVerify(ctx, cfg.DataDir, from, to, jobs, deps, out, std)
 		})
 	}
 	return c
@@ -143,7 +165,7 @@ func parseHeight(s string) (uint64, error) {
 }
 
 // offline loads configuration and module for a verb that needs no network.
-func offline(ctx context.Context, flags *cli.ConfigFlags, std cli.IO, run func(context.Context, *cli.Config, node.Deps) error) (err error) {
+func offline(ctx context.Context, flags *cli.ConfigFlags, std cli.IO, run func(context.Context, *cli.Config, node.Deps) error) error {
 	cfg, err := flags.Load(cli.Write)
 	if err != nil {
 		return err
@@ -151,6 +173,11 @@ func offline(ctx context.Context, flags *cli.ConfigFlags, std cli.IO, run func(c
 	if _, err := readGenesis(cfg.DataDir); err != nil {
 		return err
 	}
+	return withModule(ctx, cfg, std, run)
+}
+
+// withModule loads the module for run.
+func withModule(ctx context.Context, cfg *cli.Config, std cli.IO, run func(context.Context, *cli.Config, node.Deps) error) (err error) {
 	log := cli.NewLogger(std.Err, cfg.Log)
 	forget := func() error { return nil }
 	if cfg.STF.CacheDir == "" { // the data directory may be one that cannot be written
@@ -186,34 +213,43 @@ func progressOf(p *cli.Progress) node.Progress {
 
 // verdict is one line of verify.
 type verdict struct {
-	Height     uint64  `json:"height"`
-	Hash       string  `json:"hash"`
-	ParentRoot string  `json:"parent_root"`
-	HeaderRoot string  `json:"header_root"`
-	Recomputed string  `json:"recomputed"`
-	Txs        int     `json:"txs"`
-	ElapsedMs  float64 `json:"elapsed_ms"`
-	OK         bool    `json:"ok"`
-	Error      string  `json:"error,omitempty"`
+	Height     uint64       `json:"height"`
+	Hash       string       `json:"hash"`
+	ParentRoot string       `json:"parent_root"`
+	HeaderRoot string       `json:"header_root"`
+	Recomputed string       `json:"recomputed"`
+	Txs        int          `json:"txs"`
+	ElapsedMs  float64      `json:"elapsed_ms"`
+	OK         bool         `json:"ok"`
+	Error      string       `json:"error,omitempty"`
+	Receipt    *receiptDiff `json:"receipt,omitempty"`
+	Key        *keyDiff     `json:"key,omitempty"`
 }
 
-func verdictOf(v *node.BlockVerdict) verdict {
-	return verdict{Height: v.Height, Hash: v.Hash.String(), ParentRoot: v.ParentRoot.String(), HeaderRoot: v.HeaderRoot.String(),
+func verdictOf(v *node.BlockVerdict, program stf.Program) verdict {
+	d := verdict{Height: v.Height, Hash: v.Hash.String(), ParentRoot: v.ParentRoot.String(), HeaderRoot: v.HeaderRoot.String(),
 		Recomputed: v.Recomputed.String(), Txs: v.Txs, ElapsedMs: float64(v.Elapsed.Microseconds()) / 1000, OK: v.OK, Error: v.Error}
+	if v.Why != nil {
+		d.Receipt, d.Key = receiptDiffOf(v.Why.Receipt, program), keyDiffOf(v.Why.Key, program)
+	}
+	return d
 }
 
-func runVerify(ctx context.Context, dir string, from, to uint64, deps node.Deps, out *cli.Output, std cli.IO) error {
+func runVerify(ctx context.Context, dir string, from, to uint64, jobs *jobs, deps node.Deps, out *cli.Output, std cli.IO) error {
 	progress := cli.NewProgress(std.Err, deps.Log, "verify", "blocks")
 	// To 0 means the newest block there, and block 0 here.
-	verdicts, err := node.VerifyRange(ctx, dir, deps, node.VerifyOptions{From: from, To: max(to, 1), Progress: progressOf(progress)})
+	r, err := node.VerifyRange(ctx, dir, deps, node.VerifyOptions{From: from, To: max(to, 1), Jobs: int(*jobs), Needed: true, Progress: progressOf(progress)})
 	progress.Done()
-	verdicts = slices.DeleteFunc(verdicts, func(v node.BlockVerdict) bool { return v.Height > to && v.OK })
+	if r == nil {
+		return err
+	}
+	verdicts := slices.DeleteFunc(r.Verdicts, func(v node.BlockVerdict) bool { return v.Height > to && v.OK })
 	if len(verdicts) == 0 {
 		return err
 	}
 	list := make([]verdict, len(verdicts))
 	for i := range verdicts {
-		list[i] = verdictOf(&verdicts[i])
+		list[i] = verdictOf(&verdicts[i], deps.Program)
 	}
 	return errors.Join(err, out.Print(std.Out, list, func(t *cli.Table) { printVerdicts(t, list) }))
 }
@@ -231,6 +267,7 @@ func printVerdicts(t *cli.Table, list []verdict) {
 	for i := range list {
 		if v := &list[i]; !v.OK {
 			t.Line("block %d: %s", v.Height, v.Error)
+			printDiffs(t, v)
 		}
 	}
 }
@@ -257,6 +294,7 @@ func printVerdict(t *cli.Table, v *verdict) {
 	if v.Error != "" {
 		t.Row("error", v.Error)
 	}
+	printDiffs(t, v)
 }
 
 // latest is the newest snapshot, on the command line.

@@ -12,6 +12,7 @@ import (
 	"github.com/kaizenchain/kaizen/host/logs"
 	"github.com/kaizenchain/kaizen/host/stf"
 	"github.com/kaizenchain/kaizen/host/store"
+	"github.com/kaizenchain/kaizen/host/witness"
 	"github.com/kaizenchain/kaizen/snapshot"
 )
 
@@ -94,7 +95,7 @@ func damaged(err error) error {
 	var mismatch *stf.Mismatch
 	var hook *stf.HookError
 	var bad *snapshot.DamageError
-	for _, target := range []error{stf.ErrModule, stf.ErrRefusedInBlock, chain.ErrParent, chain.ErrTime, chain.ErrSequencer, chain.ErrSignature, chain.ErrContents, chain.ErrTooLarge, chain.ErrMalformed} {
+	for _, target := range []error{stf.ErrModule, stf.ErrRefusedInBlock, chain.ErrParent, chain.ErrTime, chain.ErrSequencer, chain.ErrSignature, chain.ErrContents, chain.ErrTooLarge, chain.ErrMalformed, witness.ErrMalformed, witness.ErrInvalid} {
 		if errors.Is(err, target) {
 			return fmt.Errorf("%w: %w", ErrVerification, err)
 		}
@@ -155,94 +156,6 @@ func (o *ReplayOptions) progress() Progress {
 		return o.Progress
 	}
 	return func(uint64, uint64, uint64) {}
-}
-
-// VerifyOptions name the blocks to report on; To 0 means the newest stored one.
-type VerifyOptions struct {
-	From, To uint64
-	Progress Progress
-}
-
-// BlockVerdict is the result of executing one block again.
-type BlockVerdict struct {
-	Height     uint64
-	Hash       chain.Hash
-	ParentRoot chain.Hash
-	HeaderRoot chain.Hash
-	Recomputed chain.Hash
-	Txs        int
-	Elapsed    time.Duration
-	OK         bool
-	Error      string
-	// Diff is the first key in which the state differs from the stored snapshot of
-	// this block; nil if the root is right or there is no such snapshot.
-	Diff *snapshot.Difference
-}
-
-// VerifyRange checks every stored byte of a data directory up to opts.To, and its
-// snapshots, executes the blocks again from the nearest snapshot before opts.From,
-// and reports on those from opts.From on. The error wraps ErrVerification if
-// anything differs; if that is a block, its verdict is the last.
-func VerifyRange(ctx context.Context, dir string, deps Deps, opts VerifyOptions) ([]BlockVerdict, error) {
-	v, err := openOffline(dir, deps)
-	if err != nil {
-		return nil, err
-	}
-	defer v.close()
-	to, err := v.upTo(opts.To)
-	if err != nil {
-		return nil, err
-	}
-	if opts.From > to {
-		return nil, fmt.Errorf("block %d is stored, %d is not: the newest is %d", to, opts.From, v.store.Height())
-	}
-	if err := v.store.Check(nil); err != nil {
-		return nil, damaged(err)
-	}
-	damage := v.checkSnapshots()
-	if opts.From > 1 {
-		if err := v.restore(SnapshotDir(dir), opts.From-1, deps.Log); err != nil {
-			return nil, err
-		}
-	}
-	var verdicts []BlockVerdict
-	parentRoot := v.head.StateRoot
-	add := func(b *chain.Block, elapsed time.Duration, root chain.Hash, failure error) {
-		if h := &b.Header; h.Height >= opts.From || failure != nil {
-			d := BlockVerdict{Height: h.Height, Hash: h.Hash(), ParentRoot: parentRoot, HeaderRoot: h.StateRoot, Recomputed: root, Txs: len(b.Txs), Elapsed: elapsed, OK: failure == nil}
-			if failure != nil {
-				d.Error = failure.Error()
-			}
-			verdicts = append(verdicts, d)
-		}
-		parentRoot = b.Header.StateRoot
-	}
-	if opts.From == 0 {
-		add(&chain.Block{Header: v.genesisHeader}, 0, v.genesisHeader.StateRoot, nil)
-	}
-	replay := ReplayOptions{Progress: opts.Progress}
-	err = v.replayTo(ctx, v.exec, v.inspect, to, replay.progress(), func(b *chain.Block, elapsed time.Duration) {
-		add(b, elapsed, v.head.StateRoot, nil)
-	})
-	if err != nil && errors.Is(err, ErrVerification) {
-		if b, readErr := v.store.Block(v.head.Height + 1); readErr == nil {
-			add(b, 0, recomputed(err), err)
-			if last := &verdicts[len(verdicts)-1]; last.Recomputed != (chain.Hash{}) {
-				last.Diff = v.explain(b)
-			}
-		}
-	}
-	return verdicts, errors.Join(err, damage)
-}
-
-// recomputed is the state root that a failed comparison came to, if it came that
-// far.
-func recomputed(err error) chain.Hash {
-	var m *stf.Mismatch
-	if errors.As(err, &m) && m.Field == "state_root" {
-		return m.Got
-	}
-	return chain.Hash{}
 }
 
 // offline is a data directory opened to read.

@@ -417,31 +417,6 @@ func (o *offline) checkSnapshots() error {
 	return errors.Join(append(found, err)...)
 }
 
-// explain executes the block after the head once more, whose root did not come
-// out, and compares the state with the stored snapshot of that block, if there is
-// one. nil means that nothing can be said.
-func (o *offline) explain(b *chain.Block) *snapshot.Difference {
-	s, err := SnapshotDir(o.store.Dir()).At(b.Header.Height)
-	if err != nil || s.CheckBlock(b.Header.ID()) != nil {
-		return nil
-	}
-	opts := snapshot.Options{Run: onAllCores}
-	links, err := s.Chain()
-	if err != nil || snapshot.VerifyChain(links, opts) != nil {
-		return nil
-	}
-	closed, err := o.execute(o.exec, b, prepare(o.inspect, b).chunks)
-	if err != nil {
-		return nil
-	}
-	o.versions.Commit(closed.Height, closed.Overlay.Changes(), onAllCores)
-	found, err := snapshot.FirstDifference(links, o.versions.Tree(), opts)
-	if back := o.versions.Rollback(closed.Height-1, onAllCores); back != nil || err != nil {
-		return nil
-	}
-	return found
-}
-
 // CreateOptions say which snapshot CreateSnapshot writes.
 type CreateOptions struct {
 	Height   uint64 // 0: of the newest stored block
