@@ -34,18 +34,18 @@ func newVerifyProof(std cli.IO) *cobra.Command {
 		Short: "Check what a node answered to kaizen_getProof, without a node",
 		Long: "Check the JSON answer of kaizen_getProof in FILE, or - for standard input: that the key has the value, or is\n" +
 			"absent, in the state of the block whose header is with it, and that the header is signed by the sequencer\n" +
-			"it names. --sequencer or --block-hash says whom or what you trust; with --root the header is not looked\n" +
+			"it names. --trusted-key or --trusted-block says whom or what you trust; with --root the header is not looked\n" +
 			"at. Exit code 3 if anything does not hold.\n" +
 			"JSON: {key, name, value, height, block_hash, state_root, sequencer, vouched_by, ok, error}.",
-		Example: "  kaizen query proof --account 0x7099… -o json > p.json\n  kaizen verify proof p.json --sequencer 0x…",
+		Example: "  kaizen query proof --account 0x7099… -o json > p.json\n  kaizen verify proof p.json --trusted-key 0x…",
 		Args:    cli.Args("FILE"),
 	}
 	trusted := addVouching(c)
 	root := c.Flags().String("root", "", "check against this state `root` instead of the header")
 	out := cli.AddOutput(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
-		if *root != "" && (trusted.sequencer != "" || trusted.blockHash != "") {
-			return &cli.UsageError{Command: c.CommandPath(), Err: errors.New("with --root the header is not looked at: neither --sequencer nor --block-hash goes with it")}
+		if *root != "" && (trusted.key != "" || trusted.block != "") {
+			return &cli.UsageError{Command: c.CommandPath(), Err: errors.New("with --root the header is not looked at: neither --trusted-key nor --trusted-block goes with it")}
 		}
 		b, err := readInput(args[0], proof.MaxAnswerBytes, std)
 		if err != nil {
@@ -99,8 +99,8 @@ func (v *proofVerdict) againstHeader(a *proof.Answer, trusted *vouching) error {
 	if err := a.Verify(); err != nil {
 		return fmt.Errorf("%w: %w", node.ErrVerification, err)
 	}
-	if h.Height == 0 && trusted.blockHash == "" && trusted.sequencer != "" {
-		return fmt.Errorf("%w: block 0 is not signed; --block-hash says which one you trust", node.ErrVerification)
+	if h.Height == 0 && trusted.block == "" && trusted.key != "" {
+		return fmt.Errorf("%w: block 0 is not signed; --trusted-block says which one you trust", node.ErrVerification)
 	}
 	var err error
 	v.VouchedBy, err = trusted.check(h.Sequencer, hash)

@@ -105,38 +105,38 @@ func writeNew(file string, b []byte) error {
 
 // vouching is what the caller knows to be the chain's.
 type vouching struct {
-	sequencer string
-	blockHash string
+	key   string
+	block string
 }
 
 func addVouching(c *cobra.Command) *vouching {
 	t := &vouching{}
-	c.Flags().StringVar(&t.sequencer, "sequencer", "", "the key, in `hex`, that must have signed the block's header")
-	c.Flags().StringVar(&t.blockHash, "block-hash", "", "the `hash` that the block must have")
+	c.Flags().StringVar(&t.key, "trusted-key", "", "the public `key` that must have signed the block (64 hex digits)")
+	c.Flags().StringVar(&t.block, "trusted-block", "", "the `hash` that the block must have")
 	return t
 }
 
 // check compares a header with what the caller trusts, and says what that was.
 func (t *vouching) check(sequencer []byte, hash chain.Hash) (vouched string, err error) {
-	if t.blockHash != "" {
-		want, err := chain.ParseHash(t.blockHash)
+	if t.block != "" {
+		want, err := chain.ParseHash(t.block)
 		if err != nil {
-			return "", cli.Usagef("--block-hash: %v", err)
+			return "", cli.Usagef("--trusted-block: %v", err)
 		}
 		if want != hash {
-			return "", fmt.Errorf("%w: the block is %s, --block-hash says %s", node.ErrVerification, hash, want)
+			return "", fmt.Errorf("%w: the block is %s, --trusted-block says %s", node.ErrVerification, hash, want)
 		}
-		vouched = "block hash"
+		vouched = "block"
 	}
-	if t.sequencer != "" {
-		want, err := hex.DecodeString(strings.TrimPrefix(t.sequencer, "0x"))
+	if t.key != "" {
+		want, err := hex.DecodeString(strings.TrimPrefix(t.key, "0x"))
 		if err != nil || len(want) != len(chain.Header{}.Sequencer) {
-			return "", cli.Usagef("--sequencer %.80q: want %d hexadecimal digits", t.sequencer, 2*len(chain.Header{}.Sequencer))
+			return "", cli.Usagef("--trusted-key %.80q: want %d hexadecimal digits", t.key, 2*len(chain.Header{}.Sequencer))
 		}
 		if string(want) != string(sequencer) {
-			return "", fmt.Errorf("%w: signed by %x, --sequencer says %x", node.ErrVerification, sequencer, want)
+			return "", fmt.Errorf("%w: signed by %x, --trusted-key says %x", node.ErrVerification, sequencer, want)
 		}
-		vouched = "sequencer"
+		vouched = "key"
 	}
 	return vouched, nil
 }
@@ -144,7 +144,7 @@ func (t *vouching) check(sequencer []byte, hash chain.Hash) (vouched string, err
 // unknown is said where nobody has vouched for a signature.
 func unknown(std cli.IO, vouched string) {
 	if vouched == "" {
-		fmt.Fprintln(std.Err, "hint: anybody can sign as a sequencer: --sequencer or --block-hash says who or what you trust")
+		fmt.Fprintln(std.Err, "hint: anybody can sign as a sequencer: --trusted-key or --trusted-block says who or what you trust")
 	}
 }
 
@@ -156,7 +156,7 @@ type witnessed struct {
 	GenesisHash chain.Hash `json:"genesis_hash"` // as the witness says
 	ModuleHash  chain.Hash `json:"module_hash"`
 	Sequencer   api.Bytes  `json:"sequencer"`
-	VouchedBy   string     `json:"vouched_by,omitempty"` // what of --sequencer and --block-hash was compared
+	VouchedBy   string     `json:"vouched_by,omitempty"` // what of --trusted-key and --trusted-block was compared
 	ParentRoot  chain.Hash `json:"parent_root"`
 	HeaderRoot  chain.Hash `json:"header_root"`
 	Txs         int        `json:"txs"`
@@ -175,7 +175,7 @@ func newVerifyWitness(std cli.IO) *cobra.Command {
 		Short: "Execute a block again on its witness alone",
 		Long: "Execute the block of a witness on the proof that is in it, with no data directory, and compare every root\n" +
 			"with its header. FILE may be -, for standard input. It shows that the sequencer named there signed a block\n" +
-			"that is what it says, given its parent: --sequencer or --block-hash says whom or what you trust. Exit code 3\n" +
+			"that is what it says, given its parent: --trusted-key or --trusted-block says whom or what you trust. Exit code 3\n" +
 			"if the witness does not hold.\n" +
 			"JSON: {file, height, hash, genesis_hash, module_hash, sequencer, vouched_by, parent_root, header_root, txs, keys,\n" +
 			"written, deleted, bytes, elapsed_ms, ok, error}.",
