@@ -149,6 +149,9 @@ func (r *Reader) rollback(target chain.BlockID) error {
 	if target.Number >= l.Head().Height {
 		return nil
 	}
+	if before := l.store.Before(); target.Number < before.Number {
+		return fmt.Errorf("%w: this directory begins after block %d %s, and it goes back to block %d: start again in an empty directory", ErrFork, before.Number, before.Hash, target.Number)
+	}
 	r.log.Warn("the source took back blocks", "from", target.Number+1, "to", l.Head().Height)
 	l.mu.Lock()
 	defer l.mu.Unlock()

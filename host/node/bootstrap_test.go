@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/kaizenchain/kaizen/host/chain"
 	"github.com/kaizenchain/kaizen/host/rpc/api"
@@ -167,4 +168,68 @@ func TestFetchSnapshot(t *testing.T) {
 	}
 	reader.mustStop()
 	writer.mustStop()
+}
+
+// TestFetchedSnapshotStays: a snapshot that somebody fetches outlives its turn, but
+// not for ever, and only while it is asked for.
+func TestFetchedSnapshotStays(t *testing.T) {
+	g := testGenesis()
+	cfg := testConfig(snapshotsAt(t, g, 40, 10), g)
+	cfg.Snapshot.IntervalBlocks = 0
+	w, err := NewWriter(t.Context(), cfg, deps())
+	must(t, err)
+	now := time.Unix(1000, 0)
+	o := w.snaps.offers
+	o.now = func() time.Time { return now }
+	list, err := o.Snapshots()
+	must(t, err)
+	ask := func(i int) {
+		t.Helper()
+		_, err := o.Chunk(list[i].Hash, 0)
+		must(t, err)
+	}
+	left := func(want ...uint64) {
+		t.Helper()
+		w.snaps.prune()
+		got := kinds(t, cfg.DataDir)
+		if len(got) != len(want) {
+			t.Errorf("left %v, want %v", got, want)
+		}
+		for _, height := range want {
+			if _, ok := got[height]; !ok {
+				t.Errorf("left %v, want %v", got, want)
+			}
+		}
+	}
+	w.snaps.cfg.Keep = 1
+	ask(2)
+	left(40, 30, 20)
+	now = now.Add(leaseIdle - 1)
+	ask(1)
+	left(40, 30, 20)
+	now = now.Add(1)
+	left(40, 30)
+	for range leaseMost / time.Minute {
+		left(40, 30)
+		ask(1)
+		now = now.Add(time.Minute)
+	}
+	left(40)
+	run := start(t, w.Run)
+	run.mustStop()
+}
+
+// TestRollbackBelowTheSnapshot: what the directory does not have cannot be gone back
+// to, and the error says what to do.
+func TestRollbackBelowTheSnapshot(t *testing.T) {
+	g := testGenesis()
+	w, writer := startWriter(t, testConfig(snapshotsAt(t, g, 10, 10), g), deps())
+	_, addr := w.Addrs()
+	r, reader := startReader(t, bootConfig(t, addr), deps())
+	must(t, r.WaitFor(within(t), send(t, w, "set a 1")))
+	reader.mustStop()
+	writer.mustStop()
+	if err := r.rollback(chain.BlockID{Number: 9}); !errors.Is(err, ErrFork) || !strings.Contains(err.Error(), "empty directory") {
+		t.Error(err)
+	}
 }

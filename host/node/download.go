@@ -44,8 +44,8 @@ var (
 	// ErrNoSpace is wrapped when the disk has not enough room.
 	ErrNoSpace = errors.New("not enough free space")
 	// ErrFork is wrapped when the block of a snapshot, which the sequencer signed, is
-	// not the one that the node to follow has.
-	ErrFork = errors.New("snapshot is of a block that the node to follow does not have")
+	// not the one that the node to follow has, before the snapshot is fetched or after.
+	ErrFork = errors.New("the node to follow does not have the block of the snapshot")
 	// ErrFetching is wrapped when another process fetches into the same directory.
 	ErrFetching = errors.New("snapshots are being fetched into this directory by another process")
 )

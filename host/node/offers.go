@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/kaizenchain/kaizen/host/chain"
 	"github.com/kaizenchain/kaizen/snapshot"
@@ -31,9 +33,27 @@ type offers struct {
 	dir   *snapshot.Dir
 	log   *slog.Logger
 
-	mu    sync.Mutex
-	names []string // of the directory when list was made
-	list  []offered
+	now func() time.Time
+
+	mu     sync.Mutex
+	names  []string // of the directory when list was made
+	list   []offered
+	leases map[chain.Hash]lease // by manifest
+}
+
+// lease keeps a snapshot from being removed while somebody fetches it: one that goes
+// when it is half there would make a slow reader begin again and again.
+type lease struct{ since, last time.Time }
+
+const (
+	// leaseIdle is how long after the last request for a chunk a snapshot stays.
+	leaseIdle = 2 * time.Minute
+	// leaseMost is how long requests can keep a snapshot: the disk is not theirs.
+	leaseMost = time.Hour
+)
+
+func (l lease) holds(now time.Time) bool {
+	return now.Sub(l.last) < leaseIdle && now.Sub(l.since) < leaseMost
 }
 
 type offered struct {
@@ -44,7 +64,7 @@ type offered struct {
 var _ fetch.Source = (*offers)(nil)
 
 func newOffers(v *views, log *slog.Logger) *offers {
-	return &offers{views: v, dir: SnapshotDir(v.store.Dir()), log: log}
+	return &offers{views: v, dir: SnapshotDir(v.store.Dir()), log: log, now: time.Now, leases: make(map[chain.Hash]lease)}
 }
 
 // Snapshots implements [fetch.Source]. Manifests are read again only when the
@@ -157,10 +177,47 @@ func (o *offers) Chunk(hash chain.Hash, index uint32) ([]byte, error) {
 	if int64(index) >= int64(len(s.Manifest.Chunks)) {
 		return nil, fmt.Errorf("%w: chunk %d of %d", fetch.ErrNotAvailable, index, len(s.Manifest.Chunks))
 	}
+	o.extend(hash)
 	b, err := s.ChunkBytes(int(index), nil)
 	if damage := (*snapshot.DamageError)(nil); errors.As(err, &damage) {
 		o.log.Warn("snapshot cannot be served", "error", err)
 		return nil, fmt.Errorf("%w: %w", fetch.ErrNotAvailable, err)
 	}
 	return b, err
+}
+
+// extend notes a request for a chunk.
+func (o *offers) extend(hash chain.Hash) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	now := o.now()
+	l, ok := o.leases[hash]
+	if !ok || now.Sub(l.last) >= leaseIdle {
+		l.since = now
+	}
+	l.last = now
+	o.leases[hash] = l
+}
+
+// fetched is how many of the newest snapshots have to stay for those who fetch one:
+// the newer ones too, because what is fetched may be what they stand on.
+func (o *offers) fetched() (n int, err error) {
+	list, err := o.dir.List()
+	if err != nil {
+		return 0, err
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	now, count := o.now(), 0
+	for _, i := range list {
+		if i.Err != nil {
+			continue
+		}
+		count++
+		if o.leases[i.Snapshot.Manifest.Hash()].holds(now) {
+			n = count
+		}
+	}
+	maps.DeleteFunc(o.leases, func(_ chain.Hash, l lease) bool { return now.Sub(l.last) >= leaseIdle })
+	return n, nil
 }

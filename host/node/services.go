@@ -180,7 +180,7 @@ func (s *services) archive(v *views) follow.Archive {
 	return &struct {
 		*archive
 		*offers
-	}{blocks, newOffers(v, logs.For(s.log, "snapshot"))}
+	}{blocks, s.snaps.offers}
 }
 
 // archive serves followers from the store. It serves what is executed here and

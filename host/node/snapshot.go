@@ -133,6 +133,7 @@ type snapshots struct {
 	forgotten atomic.Uint64 // the highest block that was not taken back since the last look
 
 	atStop uint64                          // shutdownBlocks
+	offers *offers                         // to others
 	needed func() (int, error)             // how many have to stay for the sake of pruning
 	spread func() func(height uint64) bool // which older ones have to, for the sake of queries
 	done   func(*snapshot.Snapshot, error) // told of every attempt that was due
@@ -141,6 +142,7 @@ type snapshots struct {
 func newSnapshots(cfg *Config, v *views, key ed25519.PrivateKey, log *slog.Logger) *snapshots {
 	s := &snapshots{cfg: cfg.Snapshot, views: v, dir: SnapshotDir(cfg.DataDir), key: key, log: logs.For(log, "snapshot"), due: make(chan struct{}, 1),
 		taking: make(chan struct{}, 1), atStop: shutdownBlocks, needed: func() (int, error) { return 0, nil }, spread: cfg.spread, done: func(*snapshot.Snapshot, error) {}}
+	s.offers = newOffers(v, s.log)
 	s.last.Store(v.Head().Height)
 	s.forgotten.Store(noneForgotten)
 	if v.from != nil && s.cfg.IntervalBlocks > 0 && s.cfg.FullEvery > 1 {
@@ -332,9 +334,10 @@ func (a *arena) each(do func(key, value []byte) error) error {
 
 func (s *snapshots) prune() {
 	needed, err := s.needed()
+	fetched, failed := s.offers.fetched()
 	var removed []string
-	if err == nil {
-		removed, err = s.dir.PruneExcept(max(1, s.cfg.Keep, needed), s.spread())
+	if err = errors.Join(err, failed); err == nil {
+		removed, err = s.dir.PruneExcept(max(1, s.cfg.Keep, needed, fetched), s.spread())
 	}
 	if err != nil {
 		s.log.Warn("old snapshots were not removed", "error", err)
