@@ -85,6 +85,7 @@ type download struct {
 	into     *fetch.Link // what incoming collects
 
 	begun    time.Time
+	fetching bool      // there was a snapshot to fetch
 	stranded time.Time // since when; zero: not
 	before   uint64    // bytes that were there before
 }
@@ -232,10 +233,21 @@ func (d *download) choose() (chosen bool, err error) {
 	if chosen {
 		d.update(func(*fetch.Plan) {})
 	}
-	if chosen || d.mayCome() && time.Since(d.begun) < settlePatience {
+	if chosen || d.mayCome() && time.Now().Before(d.patience()) {
 		return chosen, nil
 	}
 	return false, d.nothing()
+}
+
+// patience is until when to hope for a source that cannot be reached: long, if
+// there was one before.
+func (d *download) patience() time.Time {
+	if d.fetching {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		return d.gained.Add(stallPatience)
+	}
+	return d.begun.Add(settlePatience)
 }
 
 func (d *download) mayCome() bool {
@@ -284,8 +296,8 @@ func (d *download) wait(ctx context.Context, st *fetch.Status, moved <-chan stru
 	switch {
 	case st.Stranded:
 		until = earlier(until, d.stranded.Add(strandedPatience))
-	case !st.Chosen && now.Sub(d.begun) < settlePatience:
-		until = earlier(until, d.begun.Add(settlePatience))
+	case !st.Chosen && now.Before(d.patience()):
+		until = earlier(until, d.patience())
 	}
 	timer := time.NewTimer(until.Sub(now))
 	defer timer.Stop()
@@ -383,7 +395,7 @@ func (d *download) open(l *fetch.Link, st fetch.Status) error {
 		d.update(func(p *fetch.Plan) { p.Refuse(l.Hash, err, false) })
 		return in.Close()
 	}
-	d.incoming, d.into = in, l
+	d.incoming, d.into, d.fetching = in, l, true
 	d.update(func(p *fetch.Plan) { p.Open(l.Hash, missing) })
 	d.tell(true)
 	return nil

@@ -690,6 +690,45 @@ func TestDownloadUnreachable(t *testing.T) {
 	})
 }
 
+// TestDownloadOverAnOutage: the only source goes away in the middle, for less than
+// patience lasts, and what arrived before is not fetched again.
+func TestDownloadOverAnOutage(t *testing.T) {
+	s := newStock(t)
+	p := &peer{stock: s}
+	inBazaar(t, t.TempDir(), []*peer{p}, func(m *bazaar) {
+		t := m.t
+		back := make(chan *wire.Server, 1)
+		var once sync.Once
+		p.lie = func(_ fetch.Request, b []byte) ([]byte, error) {
+			if p.chunks.Load() == 4 {
+				once.Do(func() { go m.outage(p, back) })
+			}
+			return b, nil
+		}
+		start := time.Now()
+		links, _, err := m.fetch(t.Context())
+		must(t, err)
+		m.same(links, s, stockHeight)
+		if took := time.Since(start); took < stallPatience/2 || took > stallPatience {
+			t.Errorf("it took %s", took)
+		}
+		if again := p.chunks.Load() - int64(len(links[0].Manifest.Chunks)); again > fetch.Window {
+			t.Errorf("%d chunks were fetched again", again)
+		}
+		must(t, (<-back).Close())
+	})
+}
+
+// outage closes the only server and starts another one later.
+func (m *bazaar) outage(p *peer, back chan<- *wire.Server) {
+	_ = m.servers[0].Close() // the test closes it again, and looks
+	<-time.After(stallPatience / 2)
+	g := testGenesis()
+	s := wire.NewServer(p, wire.Identity{ChainID: g.ChainID, Genesis: g.Hash(), Module: g.ModuleHash, Role: wire.RoleReader}, wire.Limits{SnapshotBytesPerSecond: -1}, quiet())
+	go s.Serve(m.network.Listen("node0:9000"))
+	back <- s
+}
+
 // TestDownloadMemory: what is in memory while a snapshot is fetched and checked does
 // not grow with it: chunks on their way, and nothing else.
 func TestDownloadMemory(t *testing.T) {
