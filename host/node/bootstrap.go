@@ -57,7 +57,10 @@ func openOrFetch(ctx context.Context, cfg *Config, deps Deps) (*store.Store, *re
 func bootstrap(ctx context.Context, cfg *Config, deps Deps, g *chain.Genesis) (*restored, error) {
 	from := &restored{}
 	d := newDownload(cfg, deps, g)
+	progress, fetched := deps.progress("fetch", "bytes")
+	d.progress = progress
 	d.finish = func(links []*snapshot.Snapshot) error {
+		fetched() // one thing at a time is shown
 		progress, done := deps.progress("restore", "keys")
 		defer done()
 		tree, _, err := snapshot.Restore(links, snapshot.Options{Run: onAllCores, Progress: func(done, total uint64) { progress(done, total, 0) }})
@@ -66,10 +69,8 @@ func bootstrap(ctx context.Context, cfg *Config, deps Deps, g *chain.Genesis) (*
 		}
 		return err
 	}
-	progress, done := deps.progress("fetch", "bytes")
-	d.progress = progress
 	_, err := d.run(ctx)
-	done()
+	fetched()
 	if err != nil && d.noneAtAll() && errors.Is(err, ErrNoSnapshot) {
 		d.log.Warn("nobody has a snapshot yet; executing the chain from its first block", "sources", d.sources)
 		return nil, nil
@@ -127,14 +128,15 @@ func FetchSnapshot(ctx context.Context, cfg Config, deps Deps, atMost uint64) ([
 	}
 	d := newDownload(&cfg, deps, g)
 	d.wish = fetch.Wish{AtMost: atMost, Newest: true}
+	progress, fetched := deps.progress("fetch", "bytes")
+	defer fetched()
+	d.progress = progress
 	d.finish = func(links []*snapshot.Snapshot) error {
+		fetched()
 		progress, done := deps.progress("check", "keys")
 		defer done()
 		return snapshot.VerifyChain(links, snapshot.Options{Run: onAllCores, Progress: func(done, total uint64) { progress(done, total, 0) }})
 	}
-	progress, done := deps.progress("fetch", "bytes")
-	defer done()
-	d.progress = progress
 	return d.run(ctx)
 }
 
