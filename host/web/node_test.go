@@ -140,7 +140,7 @@ func badNodes(t *testing.T, b *browser.Browser) {
 	p.Until(`document.querySelector("#state b").textContent === "Holding" && document.querySelector("#banner").textContent.includes("<img")`)
 	for _, route := range []string{"#/nodes", "#/block/2", "#/blocks", "#/"} {
 		p.Eval(fmt.Sprintf(`location.hash = %q`, route), nil)
-		p.Until(fmt.Sprintf(`location.hash === %q && !document.querySelector("main.loading") && !document.querySelector(".trouble")`, route))
+		p.Until(fmt.Sprintf(`document.querySelector("main").dataset.route === %q && !document.querySelector("main.loading") && !document.querySelector(".trouble")`, route))
 		p.Until(`document.body.textContent.includes("<img src=x")`)
 		var made int
 		p.Eval(`document.querySelectorAll("main img").length`, &made)

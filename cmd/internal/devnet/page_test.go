@@ -80,7 +80,7 @@ func (v *visitor) to(route string) {
 func (v *visitor) drawn(route string) {
 	v.t.Helper()
 	for range 5 {
-		v.Until(fmt.Sprintf(`location.hash === %q && !document.querySelector("main.loading") && document.querySelector("main h1")`, route))
+		v.Until(fmt.Sprintf(`document.querySelector("main").dataset.route === %q && !document.querySelector("main.loading") && document.querySelector("main h1")`, route))
 		trouble := v.text(".trouble p")
 		switch {
 		case trouble == "":

@@ -102,6 +102,7 @@ let failed = false; // the view that is shown could not be drawn
 
 // show draws the view that the address names.
 async function show() {
+  const shown = location.hash;
   const { parts, query } = address();
   for (const url of query.getAll("with")) know(url, false);
   const [name, ...args] = parts;
@@ -123,6 +124,7 @@ async function show() {
   if (ctx.over) return; // somebody went on meanwhile
   fill(main, content);
   main.classList.remove("loading");
+  main.dataset.route = shown; // what is drawn now: for those who watch, such as tests
   if (moved) {
     main.focus({ preventScroll: true });
     scrollTo(0, 0);

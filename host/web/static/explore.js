@@ -174,7 +174,7 @@ export async function search(ctx, text = "") {
     const name = m.name.toLowerCase();
     if (q && (name === q.toLowerCase() || name.split("/")[0] === q.toLowerCase())) found.push([route("market", m.name), ["Market ", h("a", { href: route("market", m.name) }, m.name)]]);
   }
-  if (found.length === 1) {
+  if (found.length === 1 && !ctx.over) {
     location.replace(found[0][0]);
     return h("p", { class: "empty" }, "Found.");
   }
