@@ -110,7 +110,7 @@ func sourcesOf(cfg *Config) (sources []string, followed int) {
 func (d *download) noneAtAll() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.plan != nil && len(d.refusals) == 0 && !slices.ContainsFunc(d.plan.Sources(), func(s fetch.SourceStatus) bool { return !s.Ready || s.Offers > 0 })
+	return d.plan != nil && len(d.refusals) == 0 && !slices.ContainsFunc(d.plan.Sources(), func(s fetch.SourceStatus) bool { return !s.Listed || s.Offers > 0 })
 }
 
 // FetchSnapshot gets a snapshot of a block up to atMost (0: the newest), and what it

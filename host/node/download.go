@@ -229,11 +229,12 @@ func (d *download) step(ctx context.Context) ([]*snapshot.Snapshot, error) {
 func (d *download) choose() (chosen bool, err error) {
 	d.mu.Lock()
 	chosen = d.plan.Choose(d.wish)
+	mayCome := d.plan.MayCome()
 	d.mu.Unlock()
 	if chosen {
 		d.update(func(*fetch.Plan) {})
 	}
-	if chosen || d.mayCome() && time.Now().Before(d.patience()) {
+	if chosen || mayCome && time.Now().Before(d.patience()) {
 		return chosen, nil
 	}
 	return false, d.nothing()
@@ -250,12 +251,6 @@ func (d *download) patience() time.Time {
 	return d.begun.Add(settlePatience)
 }
 
-func (d *download) mayCome() bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return slices.ContainsFunc(d.plan.Sources(), func(s fetch.SourceStatus) bool { return !s.Ready && !s.Dropped })
-}
-
 // nothing says why there is nothing, source by source.
 func (d *download) nothing() error {
 	d.mu.Lock()
@@ -268,6 +263,8 @@ func (d *download) nothing() error {
 		case s.Dropped:
 			kind = fmt.Errorf("%w: %w", ErrVerification, ErrNoSnapshot)
 			why = append(why, s.Err.Error())
+		case s.Ready && !s.Listed:
+			why = append(why, s.Name+" did not say what it has")
 		case s.Ready && s.Offers == 0:
 			why = append(why, s.Name+" has none")
 		case s.Ready:

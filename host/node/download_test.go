@@ -729,6 +729,25 @@ func (m *bazaar) outage(p *peer, back chan<- *wire.Server) {
 	back <- s
 }
 
+// TestDownloadFromTheSilent: a source that does not say what it has is not one that
+// has nothing.
+func TestDownloadFromTheSilent(t *testing.T) {
+	p := &peer{stock: newStock(t)}
+	inBazaar(t, t.TempDir(), []*peer{p}, func(m *bazaar) {
+		t := m.t
+		m.network.Fault = func(_, write int, toClient bool, frame []byte) []hosttest.Delivery {
+			if toClient && write > 0 {
+				return nil
+			}
+			return []hosttest.Delivery{{Bytes: frame}}
+		}
+		_, d, err := m.fetch(t.Context())
+		if !errors.Is(err, ErrNoSnapshot) || d.noneAtAll() || !strings.Contains(err.Error(), "did not say what it has") {
+			t.Errorf("%v, none at all: %v", err, d.noneAtAll())
+		}
+	})
+}
+
 // TestDownloadMemory: what is in memory while a snapshot is fetched and checked does
 // not grow with it: chunks on their way, and nothing else.
 func TestDownloadMemory(t *testing.T) {

@@ -52,6 +52,7 @@ func (p *Plan) stranded() bool {
 type SourceStatus struct {
 	Name    string
 	Ready   bool
+	Listed  bool // it said what it has, since it is ready
 	Dropped bool
 	Offers  int
 	Err     error // why it was lost last, or dropped
@@ -62,14 +63,16 @@ func (p *Plan) Sources() []SourceStatus {
 	list := make([]SourceStatus, len(p.sources))
 	for i := range p.sources {
 		s := &p.sources[i]
-		list[i] = SourceStatus{s.name, s.state == ready, s.state == dropped, len(s.offers), s.err}
+		list[i] = SourceStatus{s.name, s.state == ready, s.state == ready && s.listed, s.state == dropped, len(s.offers), s.err}
 	}
 	return list
 }
 
-// Alive reports whether there is a source that was not dropped.
-func (p *Plan) Alive() bool {
-	return slices.ContainsFunc(p.sources, func(s source) bool { return s.state != dropped })
+// MayCome reports whether a source that has not said what it has may still do so.
+func (p *Plan) MayCome() bool {
+	return slices.ContainsFunc(p.sources, func(s source) bool {
+		return s.state == unknown || s.state == lost || s.state == ready && !s.listed
+	})
 }
 
 // Dropped reports whether a source is never to be asked again.
