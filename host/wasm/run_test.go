@@ -250,6 +250,24 @@ func TestCallDepth(t *testing.T) {
 	}
 }
 
+// TestCallDepthPastALoop: a loop that a function may go around does not stand for the
+// check at its entry, one behind the opening of a block does.
+func TestCallDepthPastALoop(t *testing.T) {
+	for name, around := range map[string][]byte{
+		"if":    code(constant(0), opIf, 0x40, opLoop, 0x40, opEnd, opEnd),
+		"block": code(opBlock, 0x40, opLoop, 0x40, opEnd, opEnd),
+		"left":  code(opBlock, 0x40, constant(1), opBrIf, 0, opLoop, 0x40, opEnd, opEnd),
+	} {
+		a := newASM()
+		self := uint32(len(a.imports) + len(a.funcs))
+		a.fn(funcType{i32, i32}, nil, code(around, constant(0), callTo(self)))
+		a.execute(nil, constant(0), callTo(self))
+		if out, _ := onBoth(t, a.bytes(), nil); out.Code != abi.CodeDepth {
+			t.Errorf("%s: %+v, want code %#x", name, out, abi.CodeDepth)
+		}
+	}
+}
+
 // TestDeepFrames: large frames reach the limit on nested calls before an engine
 // runs out of stack.
 func TestDeepFrames(t *testing.T) {
