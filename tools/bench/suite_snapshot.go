@@ -109,10 +109,8 @@ func (b *bench) writes(s *snapshot.Snapshot, tree *state.Tree) error {
 	}
 	write := func(jobs int) func() (float64, error) {
 		return func() (float64, error) {
-			before, _ := usage()
-			took, err := writeAll(into, s, tree, jobs)
-			after, _ := usage()
-			cpu = append(cpu, milliseconds(after-before))
+			took, spent, err := writeAll(into, s, tree, jobs)
+			cpu = append(cpu, milliseconds(spent))
 			return float64(s.Manifest.Bytes) / 1e6 / took.Seconds(), err
 		}
 	}
@@ -138,18 +136,25 @@ func (b *bench) writes(s *snapshot.Snapshot, tree *state.Tree) error {
 	return os.RemoveAll(into.Path)
 }
 
-// writeAll writes the snapshot of a tree once more.
-func writeAll(into *snapshot.Dir, s *snapshot.Snapshot, tree *state.Tree, jobs int) (time.Duration, error) {
+// writeAll writes the snapshot of a tree once more, and removes it. It returns how
+// long the writing took, and the processor time of that.
+func writeAll(into *snapshot.Dir, s *snapshot.Snapshot, tree *state.Tree, jobs int) (took, cpu time.Duration, err error) {
+	before, _ := usage()
 	start := time.Now()
 	w, err := into.Create(snapshot.Meta{GenesisHash: s.Manifest.GenesisHash, Header: s.Manifest.Header, Jobs: jobs})
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	if err := w.AddAll(func(yield func(k, v []byte) bool) { tree.Ascend(chain.Hash{}, yield) }); err != nil {
-		return 0, errors.Join(err, w.Abort())
+		return 0, 0, errors.Join(err, w.Abort())
 	}
-	_, err = w.Commit()
-	return time.Since(start), err
+	written, err := w.Commit()
+	if err != nil {
+		return 0, 0, err
+	}
+	took = time.Since(start)
+	after, _ := usage()
+	return took, after - before, into.Remove(written.Manifest.Name())
 }
 
 // incremental is the time to write one of few keys, ms.
