@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/kaizenchain/kaizen/cmd/internal/cli"
 	"github.com/kaizenchain/kaizen/cmd/internal/wallet"
@@ -32,9 +33,8 @@ type order struct {
 	signer   *cli.SignerFlags
 	out      *cli.Output
 	from     string
-	simulate bool
 	print    bool
-	hurry    bool
+	delivery delivery
 }
 
 // How long a verb waits for the block that its transaction is in.
@@ -53,11 +53,10 @@ func newOrder(std cli.IO, use, short string, build func(args []string) (*tx.Tran
 	f := o.cmd.Flags()
 	o.remote, o.signer, o.out = addRemote(f), cli.AddSigner(f), cli.AddOutput(o.cmd)
 	f.StringVar(&o.from, "from", "", "`address` of the account, if an API wallet of it signs (default: the signer's own)")
-	f.BoolVar(&o.simulate, "simulate", false, "show what would happen and change nothing")
-	f.BoolVar(&o.hurry, "no-wait", false, "return as soon as it is executed and durable, before its block is sealed")
+	o.delivery.add(f)
 	f.BoolVar(&o.print, "print", false, "print the signed transaction as hex and do not send it")
 	o.cmd.RunE = func(c *cobra.Command, args []string) error {
-		if o.simulate && o.print {
+		if o.delivery.simulate && o.print {
 			return &cli.UsageError{Command: c.CommandPath(), Err: errors.New("choose one of --simulate and --print")}
 		}
 		t, err := build(args)
@@ -91,7 +90,7 @@ func runOrder(ctx context.Context, o *order, t *tx.Transaction, std cli.IO) erro
 		_, err := fmt.Fprintf(std.Out, "0x%x\n", raw)
 		return err
 	}
-	return submit(ctx, o.remote, o.out, raw, delivery{o.simulate, o.hurry}, std)
+	return submit(ctx, o.remote, o.out, raw, o.delivery, std)
 }
 
 // failure is a transaction that is in a block and changed nothing.
@@ -106,7 +105,16 @@ func (f *failure) Error() string {
 }
 
 // delivery is how a transaction is sent.
-type delivery struct{ simulate, hurry bool }
+type delivery struct {
+	simulate, hurry bool
+	after           string // the block after which it is simulated
+}
+
+func (d *delivery) add(f *pflag.FlagSet) {
+	f.BoolVar(&d.simulate, "simulate", false, "show what would happen and change nothing")
+	f.StringVar(&d.after, "height", string(api.TagLatest), "with --simulate: after which block, by height, hash or `tag`")
+	f.BoolVar(&d.hurry, "no-wait", false, "return as soon as it is executed and durable, before its block is sealed")
+}
 
 // submit sends a signed transaction, prints its receipt, and fails if it did.
 func submit(ctx context.Context, r *remote, out *cli.Output, raw []byte, how delivery, std cli.IO) error {
@@ -142,7 +150,11 @@ func (d delivery) print(t *cli.Table, r *api.Receipt) {
 
 func (d delivery) deliver(ctx context.Context, c *client.Client, raw []byte) (api.Receipt, error) {
 	if d.simulate {
-		return c.Simulate(ctx, raw, api.ByTag(api.TagLatest))
+		at, err := parseRef(d.after)
+		if err != nil {
+			return api.Receipt{}, err
+		}
+		return c.Simulate(ctx, raw, at)
 	}
 	receipt, err := c.SendTransaction(ctx, raw)
 	if err != nil || d.hurry {
@@ -295,8 +307,7 @@ func newSend(std cli.IO) *cobra.Command {
 	}
 	r, out := addRemote(c.Flags()), cli.AddOutput(c)
 	var how delivery
-	c.Flags().BoolVar(&how.simulate, "simulate", false, "show what would happen and change nothing")
-	c.Flags().BoolVar(&how.hurry, "no-wait", false, "return as soon as it is executed and durable, before its block is sealed")
+	how.add(c.Flags())
 	c.Long = c.Short + "." + txLong
 	c.RunE = func(c *cobra.Command, args []string) error {
 		raw, err := readHex(args[0], std.In)

@@ -433,7 +433,7 @@ type rests struct {
 }
 
 // restAfter is the least work between two rests.
-const restAfter = 2 * time.Millisecond
+const restAfter = 500 * time.Microsecond
 
 func newRests(ctx context.Context) *rests { return &rests{ctx, time.Now()} }
 

@@ -148,3 +148,25 @@ func TestHistoryIsBounded(t *testing.T) {
 		t.Fatalf("block %d has the value of block %d", oldest, got[0])
 	}
 }
+
+// TestChangedSince: what a proof for an old block costs is counted block by block.
+func TestChangedSince(t *testing.T) {
+	v := NewVersions(3)
+	for height := range uint64(6) {
+		o := NewOverlay(v.Tree())
+		for i := range height {
+			o.Set([]byte{byte(i)}, []byte{byte(height)})
+		}
+		v.Commit(height, o.Changes(), nil)
+	}
+	for height, want := range map[uint64]int{5: 0, 4: 5, 3: 9, 2: 12} {
+		if got, err := v.ChangedSince(height); err != nil || got != want {
+			t.Errorf("since block %d: %d keys, %v, want %d", height, got, err, want)
+		}
+	}
+	for _, height := range []uint64{1, 6} {
+		if _, err := v.ChangedSince(height); !errors.Is(err, ErrNotRetained) {
+			t.Errorf("since block %d: %v", height, err)
+		}
+	}
+}
