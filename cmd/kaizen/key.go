@@ -32,6 +32,7 @@ func newKey(std cli.IO) *cobra.Command {
 func addKeysDir(c *cobra.Command) *keyOptions {
 	o := &keyOptions{}
 	c.Flags().StringVar(&o.dir, "keys", string(cli.KeysDir(cli.DefaultDataDir())), "`directory` of the key files")
+	cli.ShowHome(c.Flags(), "keys")
 	return o
 }
 

@@ -78,10 +78,24 @@ func AddConfig(flags *pflag.FlagSet, role Role, keys ...string) *ConfigFlags {
 }
 
 func flagUsage(s *Setting, value any) string {
-	if v := fmt.Sprint(value); v != "" && v != "[]" {
+	if v := tilde(fmt.Sprint(value)); v != "" && v != "[]" {
 		return fmt.Sprintf("%s (%s; default %s)", s.Doc, s.Accepts, v)
 	}
 	return fmt.Sprintf("%s (%s)", s.Doc, s.Accepts)
+}
+
+// tilde is a path as help texts and manual pages have it: not of whoever made them.
+func tilde(path string) string {
+	if rest, ok := strings.CutPrefix(path, filepath.Dir(DefaultDataDir())); ok && strings.HasPrefix(rest, string(filepath.Separator)) {
+		return "~" + rest
+	}
+	return path
+}
+
+// ShowHome writes a flag's default in help texts with ~ for the home directory.
+func ShowHome(flags *pflag.FlagSet, name string) {
+	f := flags.Lookup(name)
+	f.DefValue = tilde(f.DefValue)
 }
 
 // settingFlag is a flag that knows what its setting accepts.

@@ -93,6 +93,7 @@ func AddSigner(flags *pflag.FlagSet) *SignerFlags {
 	flags.StringVar(&s.keystore, "keystore", "", "sign with this web3 keystore `file` (version 3)")
 	flags.StringVar(&s.account, "account", "", "sign with the key of this `address` from --keys")
 	flags.StringVar(&s.keysDir, "keys", string(KeysDir(DefaultDataDir())), "`directory` of keystore files, as 'kaizen key' makes them")
+	ShowHome(flags, "keys")
 	flags.IntVar(&s.dev, "dev-account", 0, "sign with account 0 to 9 of the development mnemonic (its keys are public)")
 	s.password = AddPassword(flags)
 	return s

@@ -286,3 +286,18 @@ func unpack(t *testing.T, r io.Reader) map[string]string {
 		files[h.Name] = string(text)
 	}
 }
+
+func TestTipsInOrder(t *testing.T) {
+	tips := func(proposed, checkpointed, proven, finalized uint64) *api.Tips {
+		at := func(n uint64) api.Tip { return api.Tip{Block: api.BlockRef{Height: n}} }
+		return &api.Tips{Proposed: api.BlockRef{Height: proposed}, Checkpointed: at(checkpointed), Proven: at(proven), Finalized: at(finalized)}
+	}
+	for _, c := range []struct {
+		tips *api.Tips
+		want bool
+	}{{tips(9, 9, 9, 9), true}, {tips(9, 7, 5, 0), true}, {tips(9, 9, 9, 10), false}, {tips(9, 8, 9, 7), false}, {tips(9, 10, 9, 9), false}} {
+		if got := inOrder(c.tips); got != c.want {
+			t.Errorf("%+v: %v", *c.tips, got)
+		}
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -124,10 +125,20 @@ func checkNode(ctx context.Context, p *Patient) Finding {
 		return fail("the node does not say where it stands: %v", err).do("look at its log")
 	case status.Alarm != "":
 		return fail("it holds at block %d: %s", status.Height, status.Alarm).do("docs/alerts.md, KaizenAlarm")
+	case !inOrder(&status.Tips):
+		return fail("its tips are out of order: proposed %d, checkpointed %d, proven %d, finalized %d", status.Tips.Proposed.Height,
+			status.Tips.Checkpointed.Block.Height, status.Tips.Proven.Block.Height, status.Tips.Finalized.Block.Height).
+			do("keep the directory, and make the read node anew (docs/operations.md): its cursors cannot be believed")
 	case !health.Ready:
 		return fail("not ready: %s", unready(health.Checks)).do("docs/alerts.md, KaizenNotReady")
 	}
 	return ok("ready, block %d, %d behind", status.Height, status.Lag)
+}
+
+// inOrder: what is final has been proven, what is proven checkpointed, and
+// what is checkpointed proposed.
+func inOrder(t *api.Tips) bool {
+	return slices.IsSorted([]uint64{t.Finalized.Block.Height, t.Proven.Block.Height, t.Checkpointed.Block.Height, t.Proposed.Height})
 }
 
 func unready(checks []api.Check) string {
