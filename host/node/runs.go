@@ -133,6 +133,9 @@ func (r *runs) unclean() int { return len(r.file.Unclean) }
 
 // write replaces the file. A crash leaves the old one or the new one.
 func (r *runs) write() error {
+	if r.file.Unclean == nil {
+		r.file.Unclean = []Unclean{} // a list in JSON too
+	}
 	b, err := json.MarshalIndent(&r.file, "", "  ")
 	if err != nil {
 		return err

@@ -22,7 +22,7 @@ func TestRuns(t *testing.T) {
 		t.Errorf("token %q", r.token())
 	}
 	r.end()
-	if got, err := ReadRuns(dir); err != nil || got.Running != nil || len(got.Unclean) != 0 {
+	if got, err := ReadRuns(dir); err != nil || got.Running != nil || got.Unclean == nil || len(got.Unclean) != 0 {
 		t.Errorf("%+v %v", got, err)
 	}
 	tokens := map[string]bool{}
