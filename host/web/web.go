@@ -57,7 +57,8 @@ var types = map[string]string{
 // from text (Trusted Types), so that nothing on the chain can be more than text.
 // connect-src is wide because the page compares this node with others whose
 // addresses its user types; what it sends them is a question without a secret.
-const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self' http: https:; " +
+// ws and wss are named because not every browser takes 'self' for them.
+const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self' ws: wss: http: https:; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 
 // How long a browser may keep an answer: the document is asked for again each
