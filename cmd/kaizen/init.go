@@ -98,6 +98,9 @@ func runInit(ctx context.Context, o *initOptions, cfg *cli.Config, out *cli.Outp
 	if err != nil {
 		return err
 	}
+	if err := node.CheckGenesis(program, g); err != nil {
+		return err
+	}
 	if err := createNode(cfg.DataDir, g); err != nil {
 		return err
 	}

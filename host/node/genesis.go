@@ -7,8 +7,22 @@ import (
 	"time"
 
 	"github.com/kaizenchain/kaizen/host/chain"
+	"github.com/kaizenchain/kaizen/host/state"
+	"github.com/kaizenchain/kaizen/host/stf"
 	"github.com/kaizenchain/kaizen/host/wire"
 )
+
+// CheckGenesis runs the module's genesis on a document before there is a chain: a
+// document that the module refuses would be found out when the node starts.
+func CheckGenesis(program stf.Program, g *chain.Genesis) error {
+	exec, err := stf.NewExecutor(program)
+	if err != nil {
+		return err
+	}
+	defer exec.Machine.Close()
+	_, err = exec.Genesis(g, state.NewOverlay(nil))
+	return err
+}
 
 // fetchGenesis asks the node to follow for the document of its chain. Without
 // sync.genesis_hash the first answer is believed, and said so: from then on the
