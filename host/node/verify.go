@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/kaizenchain/kaizen/host/chain"
+	"github.com/kaizenchain/kaizen/host/state"
 	"github.com/kaizenchain/kaizen/host/stf"
 )
 
@@ -98,6 +99,8 @@ type verification struct {
 	log  *slog.Logger
 	to   uint64
 
+	lanes int // how many execute beside each other
+
 	mu    sync.Mutex // of what parts report
 	done  uint64
 	txs   uint64
@@ -118,7 +121,7 @@ func (v *verification) run(ctx context.Context) (*VerifyReport, error) {
 		return nil, err
 	}
 	r := &VerifyReport{From: parts[0].after + 1, To: v.to, Parts: len(parts), Jobs: min(v.opts.jobs(), len(parts))}
-	v.total = v.to - parts[0].after
+	v.total, v.lanes = v.to-parts[0].after, r.Jobs
 	err = v.all(ctx, parts, r.Jobs)
 	r.Blocks, r.Txs, r.Elapsed = v.done, v.txs, time.Since(start)
 	if v.opts.From == 0 && !v.opts.Last {
@@ -278,16 +281,31 @@ func (v *verification) lane(after uint64) (l *offline, err error) {
 		}
 	}()
 	l = &offline{exec: exec, inspect: v.inspect}
-	if l.ledger, err = newLedger(v.store, exec, 1); err != nil {
-		return nil, damaged(err)
-	}
+	// Genesis may be large: it runs again only for what begins there.
+	l.ledger = &ledger{store: v.store, meters: v.meters, genesis: v.genesis, genesisHeader: v.genesisHeader, genesisResults: v.genesisResults,
+		history: 1, run: v.runner(), moved: make(chan struct{})}
 	if err := l.restore(SnapshotDir(v.store.Dir()), after, v.log); err != nil {
 		return nil, err
+	}
+	if l.versions == nil {
+		if l.ledger, err = newLedger(v.store, exec, 1); err != nil {
+			return nil, damaged(err)
+		}
+		l.run = v.runner()
 	}
 	if before := v.store.Before().Number; l.head.Height < before {
 		return nil, fmt.Errorf("%w: the log begins after block %d, and no snapshot of it can be used", ErrSnapshot, before)
 	}
 	return l, nil
+}
+
+// runner is how a lane hashes: where others are beside it, the cores have enough to
+// do.
+func (v *verification) runner() state.Runner {
+	if v.lanes > 1 {
+		return nil
+	}
+	return onAllCores
 }
 
 // count adds one block to what is done.

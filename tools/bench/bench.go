@@ -29,6 +29,7 @@ var suites = []suite{
 	{"state", (*bench).state},
 	{"store", (*bench).store},
 	{"replay", (*bench).replay},
+	{"verify", (*bench).verify},
 	{"node", (*bench).node},
 	{"market", (*bench).market},
 	{"http", (*bench).http},

@@ -313,7 +313,7 @@ func (b *bench) starts(c *testChain, dir string, tree *state.Tree, header *chain
 	if err := copySnapshot(dir, fresh, header.Height); err != nil {
 		return err
 	}
-	if err := c.prolong(b, fresh, tree, *header, blocks); err != nil {
+	if err := c.prolong(b, fresh, tree, *header, blocks, txsPerBlock); err != nil {
 		return err
 	}
 	var took, cpu []float64
@@ -344,8 +344,8 @@ func copySnapshot(from, to string, height uint64) error {
 	return os.CopyFS(filepath.Join(to, "snapshots", filepath.Base(s.Path)), os.DirFS(s.Path))
 }
 
-// prolong appends blocks of transfers to a copy of the chain.
-func (c *testChain) prolong(b *bench, dir string, tree *state.Tree, head chain.Header, blocks uint64) error {
+// prolong appends blocks of so many transfers to a copy of the chain.
+func (c *testChain) prolong(b *bench, dir string, tree *state.Tree, head chain.Header, blocks uint64, txs int) error {
 	program, err := b.module()
 	if err != nil {
 		return err
@@ -366,7 +366,7 @@ func (c *testChain) prolong(b *bench, dir string, tree *state.Tree, head chain.H
 	w := c.wallets
 	for range blocks {
 		if err == nil {
-			err = m.block(w.transfers(txsPerBlock, m.head.Time+1, func(int) int { return w.rand.IntN(w.accounts) }))
+			err = m.block(w.transfers(txs, m.head.Time+1, func(int) int { return w.rand.IntN(w.accounts) }))
 		}
 	}
 	if err == nil {
