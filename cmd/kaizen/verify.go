@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -111,9 +112,12 @@ type checked struct {
 }
 
 func runVerifyAll(ctx context.Context, dir string, jobs *jobs, deps node.Deps, out *cli.Output, std cli.IO) error {
-	bar := cli.NewProgress(std.Err, deps.Log, "verify", "blocks")
-	r, err := node.VerifyRange(ctx, dir, deps, node.VerifyOptions{From: 1, Jobs: int(*jobs), Last: true, Progress: progressOf(bar)})
-	bar.Done()
+	var p phases
+	r, err := node.VerifyRange(ctx, dir, deps, node.VerifyOptions{From: 1, Jobs: int(*jobs), Last: true,
+		ReadBlocks:    func(done, total uint64) { p.at("read blocks", "blocks", deps.Log, std).Update(done, total, 0) },
+		ReadSnapshots: func(done, total uint64) { p.at("read snapshots", "keys", deps.Log, std).Update(done, total, 0) },
+		Progress:      func(done, total, txs uint64) { p.at("verify", "blocks", deps.Log, std).Update(done, total, txs) }})
+	p.done()
 	if r == nil || err != nil && !errors.Is(err, node.ErrVerification) {
 		return err
 	}
@@ -127,6 +131,26 @@ func runVerifyAll(ctx context.Context, dir string, jobs *jobs, deps node.Deps, o
 		v.Last = &last
 	}
 	return errors.Join(out.Print(std.Out, &v, func(t *cli.Table) { printChecked(t, &v) }), err)
+}
+
+// phases is the progress of one thing after the other.
+type phases struct {
+	what string
+	bar  *cli.Progress
+}
+
+func (p *phases) at(what, unit string, log *slog.Logger, std cli.IO) *cli.Progress {
+	if what != p.what {
+		p.done()
+		p.what, p.bar = what, cli.NewProgress(std.Err, log, what, unit)
+	}
+	return p.bar
+}
+
+func (p *phases) done() {
+	if p.bar != nil {
+		p.bar.Done()
+	}
 }
 
 func printChecked(t *cli.Table, v *checked) {

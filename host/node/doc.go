@@ -1,7 +1,7 @@
 // Package node is the loops: the write node ([Writer]), the read node
-// ([Reader]), and offline replay and verification ([Replay], [VerifyRange]). It
-// starts and stops goroutines, keeps the clock, and drains what the pure cores
-// ask for in the order that their comments prescribe.
+// ([Reader]), and offline replay, verification and witnesses ([Replay],
+// [VerifyRange], [ExportWitness]). It starts and stops goroutines, keeps the clock,
+// and drains what the pure cores ask for in the order that their comments prescribe.
 //
 // It may import every package below it; nothing but cmd and tools imports it.
 // All rules about what a block is live in host/stf, host/sequencer and

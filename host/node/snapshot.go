@@ -407,9 +407,9 @@ func (o *offline) startFrom(from string, to uint64, log *slog.Logger) error {
 
 // checkSnapshots verifies every snapshot of the directory and returns the damage,
 // joined.
-func (o *offline) checkSnapshots() error {
+func (o *offline) checkSnapshots(progress func(done, total uint64)) error {
 	var found []error
-	err := SnapshotDir(o.store.Dir()).VerifyAll(snapshot.Options{Run: onAllCores}, func(i snapshot.Info, err error) {
+	err := SnapshotDir(o.store.Dir()).VerifyAll(snapshot.Options{Run: onAllCores, Progress: progress}, func(i snapshot.Info, err error) {
 		if err == nil {
 			err = i.Snapshot.CheckChain(o.genesis)
 		}

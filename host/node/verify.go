@@ -13,6 +13,7 @@ import (
 	"github.com/kaizenchain/kaizen/host/chain"
 	"github.com/kaizenchain/kaizen/host/state"
 	"github.com/kaizenchain/kaizen/host/stf"
+	"github.com/kaizenchain/kaizen/host/store"
 )
 
 // MaxVerifyJobs bounds how many parts of a chain are verified at once; each holds a
@@ -29,6 +30,9 @@ type VerifyOptions struct {
 	// Last keeps no verdict but that of the last block, or of the one that fails.
 	Last     bool
 	Progress Progress
+	// What is read beforehand, unless Needed; both may be nil.
+	ReadBlocks    func(done, total uint64) // blocks of the log
+	ReadSnapshots func(done, total uint64) // keys of one snapshot after the other
 }
 
 func (o *VerifyOptions) jobs() int {
@@ -36,6 +40,14 @@ func (o *VerifyOptions) jobs() int {
 		return runtime.GOMAXPROCS(0)
 	}
 	return min(o.Jobs, MaxVerifyJobs)
+}
+
+// checking is how the store tells of its progress.
+func (o *VerifyOptions) checking() func(store.CheckProgress) {
+	if o.ReadBlocks == nil {
+		return nil
+	}
+	return func(p store.CheckProgress) { o.ReadBlocks(p.Height, p.Head) }
 }
 
 // BlockVerdict is the result of executing one block again.
@@ -111,10 +123,10 @@ func (v *verification) run(ctx context.Context) (*VerifyReport, error) {
 	start := time.Now()
 	var damage error
 	if !v.opts.Needed {
-		if err := v.store.Check(nil); err != nil {
+		if err := v.store.Check(v.opts.checking()); err != nil {
 			return nil, damaged(err)
 		}
-		damage = v.checkSnapshots()
+		damage = v.checkSnapshots(v.opts.ReadSnapshots)
 	}
 	parts, err := v.parts()
 	if err != nil {

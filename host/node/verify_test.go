@@ -73,6 +73,8 @@ func TestVerifyInParts(t *testing.T) {
 		{"one block", VerifyOptions{From: 31, To: 31, Needed: true}, 31, 31, 1, 31},
 	} {
 		last, total := uint64(0), c.to-c.from+1
+		blocks := uint64(0)
+		c.opts.ReadBlocks = func(done, _ uint64) { blocks = done }
 		c.opts.Progress = func(done, all, _ uint64) {
 			if done != last+1 || all != total {
 				t.Errorf("%s: progress %d of %d after %d", c.name, done, all, last)
@@ -83,6 +85,9 @@ func TestVerifyInParts(t *testing.T) {
 		must(t, err)
 		if r.From != c.from || r.To != c.to || r.Parts != c.parts || r.Blocks != total || last != total || r.Txs != 2*total || r.Jobs > max(1, c.opts.Jobs) && c.opts.Jobs > 0 {
 			t.Errorf("%s: executed %d to %d, %d blocks, %d transactions, in %d parts, %d at once", c.name, r.From, r.To, r.Blocks, r.Txs, r.Parts, r.Jobs)
+		}
+		if read := blocks == 60; read == c.opts.Needed {
+			t.Errorf("%s: read up to block %d beforehand", c.name, blocks)
 		}
 		for i, v := range r.Verdicts {
 			if !v.OK || v.Height != c.first+uint64(i) || v.HeaderRoot != v.Recomputed || i > 0 && v.ParentRoot != r.Verdicts[i-1].HeaderRoot {
@@ -100,7 +105,8 @@ func TestVerifyInParts(t *testing.T) {
 func TestVerifyWithoutSnapshot(t *testing.T) {
 	dir := builtChain(t, 40, 10)
 	spoil(t, dir, 20)
-	r, err := VerifyRange(within(t), dir, deps(), VerifyOptions{From: 1, Jobs: 4, Needed: true})
+	read := func(done, _ uint64) { t.Errorf("%d read beforehand", done) }
+	r, err := VerifyRange(within(t), dir, deps(), VerifyOptions{From: 1, Jobs: 4, Needed: true, ReadBlocks: read, ReadSnapshots: read})
 	must(t, err)
 	if r.Blocks != r.To || len(r.Verdicts) != int(r.To) {
 		t.Errorf("%d blocks, %d verdicts of %d", r.Blocks, len(r.Verdicts), r.To)
