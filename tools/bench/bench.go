@@ -22,6 +22,9 @@ type suite struct {
 	run  func(*bench) error
 }
 
+// peersSuite only runs when -run is given: it needs a network.
+const peersSuite = "peers"
+
 // suites in the order in which they run.
 var suites = []suite{
 	{"recovery", (*bench).recovery},
@@ -38,6 +41,7 @@ var suites = []suite{
 	{"snapshot", (*bench).snapshots},
 	{"bootstrap", (*bench).bootstraps},
 	{"subscribers", (*bench).subscribers},
+	{peersSuite, (*bench).peers},
 }
 
 func suiteNames() string {
@@ -78,7 +82,7 @@ func measure(ctx context.Context, o *options, progress io.Writer) (r *Report, er
 	start := time.Now()
 	found := false
 	for _, s := range suites {
-		if !o.run.MatchString(s.name) {
+		if !o.run.MatchString(s.name) || s.name == peersSuite && o.run.String() == "" {
 			continue
 		}
 		found = true

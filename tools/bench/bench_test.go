@@ -221,7 +221,7 @@ func TestKindOf(t *testing.T) {
 
 func TestFlags(t *testing.T) {
 	for _, c := range []struct{ args, want string }{
-		{"-run (", "-run"}, {"-o xml", "-o is"}, {"-accounts 3", "-accounts"}, {"-seconds -1", "-seconds"}, {"-rounds -1", "-rounds"}, {"more", "unexpected"}, {"-no", "not defined"},
+		{"-run (", "-run"}, {"-peers (", "-peers"}, {"-o xml", "-o is"}, {"-accounts 3", "-accounts"}, {"-seconds -1", "-seconds"}, {"-rounds -1", "-rounds"}, {"more", "unexpected"}, {"-no", "not defined"},
 	} {
 		if _, err := parse(strings.Fields(c.args), io.Discard); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want an error with %q", c.args, err, c.want)
@@ -308,4 +308,46 @@ func FuzzParseProfile(f *testing.F) {
 			p.shares()
 		}
 	})
+}
+
+// TestPeersAreSkipped where they cannot be built, with the reason.
+func TestPeersAreSkipped(t *testing.T) {
+	t.Setenv("PATH", "")
+	var out, progress bytes.Buffer
+	if err := command(context.Background(), []string{"-run", "peers", "-dir", t.TempDir(), "-o", "json"}, &out, &progress); err != nil {
+		t.Fatal(err)
+	}
+	if r := decode(t, out.Bytes()); len(r.Figures) != 0 || !strings.Contains(progress.String(), "skipped: ") {
+		t.Errorf("%d figures, and it says %q", len(r.Figures), progress.String())
+	}
+}
+
+// TestPeerAnswers is the bench's side of what it speaks with a peer.
+func TestPeerAnswers(t *testing.T) {
+	said := &closableBuffer{}
+	p := &peerProcess{title: "x", in: said, out: json.NewDecoder(strings.NewReader(`{"rate":5,"cpu":2} {"error":"broken"} nonsense`))}
+	if rate, err := p.round(1500 * time.Millisecond); err != nil || rate != 5 || !reflect.DeepEqual(p.cpu, []float64{2}) || said.String() != "round 1.5\n" {
+		t.Errorf("rate %g, %v, processor time %v, said %q", rate, err, p.cpu, said)
+	}
+	for _, want := range []string{"broken", "invalid"} {
+		if _, err := p.round(time.Second); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error is %v, want one with %q", err, want)
+		}
+	}
+}
+
+type closableBuffer struct{ bytes.Buffer }
+
+func (*closableBuffer) Close() error { return nil }
+
+func TestWholeUpdates(t *testing.T) {
+	b := &bench{options: &options{seconds: 0.001}}
+	s := newBigState(50)
+	before := s.tree.Root()
+	if w := b.wholeUpdates(s, 10); w.n < 10 || w.n%10 != 0 || w.took <= 0 {
+		t.Errorf("work is %+v", w)
+	}
+	if s.tree.Root() == before {
+		t.Error("updates leave the root as it was")
+	}
 }

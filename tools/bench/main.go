@@ -6,6 +6,7 @@
 //	go run ./tools/bench                     everything, 1,000,000 accounts, some ten minutes
 //	go run ./tools/bench -quick              100,000 accounts, some two minutes
 //	go run ./tools/bench -run 'wasm|state'   some of it
+//	go run ./tools/bench -run peers          other projects' software beside ours; fetches and builds it
 //	go run ./tools/bench -o json             for programs
 //	go run ./tools/bench -md BENCHMARKS.md   write the document that is committed
 //
@@ -53,6 +54,8 @@ type options struct {
 	dir        string // for data directories; empty: the system's
 	cpuProfile string
 	memProfile string
+	peerNames  *regexp.Regexp // of suite peers
+	evNode     string         // where ev-node's test application runs; empty: nowhere
 	markdown   string
 }
 
@@ -103,6 +106,8 @@ func parse(args []string, errOut io.Writer) (*options, error) {
 	f.StringVar(&o.dir, "dir", "", "`directory` for the chains that are made and removed; it must be on a real disk (default the system's for temporary files)")
 	f.StringVar(&o.cpuProfile, "cpuprofile", "", "write profiles of the write node to `file` (fed in process) and file.http (over HTTP)")
 	f.StringVar(&o.memProfile, "memprofile", "", "write what was allocated up to the end of suite node to `file`")
+	peers := f.String("peers", "", "suite peers: only those that match this `regexp`")
+	f.StringVar(&o.evNode, "evnode", "", "suite peers: `address` of ev-node's test application, http://host:port")
 	f.StringVar(&o.markdown, "md", "", "also write the document to `file`")
 	if err := f.Parse(args); err != nil {
 		return nil, err
@@ -110,6 +115,9 @@ func parse(args []string, errOut io.Writer) (*options, error) {
 	var err error
 	if o.run, err = regexp.Compile(*pattern); err != nil {
 		return nil, fmt.Errorf("-run: %w", err)
+	}
+	if o.peerNames, err = regexp.Compile(*peers); err != nil {
+		return nil, fmt.Errorf("-peers: %w", err)
 	}
 	o.fillIn()
 	switch {

@@ -13,6 +13,10 @@ import (
 const (
 	batchKeys = 4000 // of the update figure
 	blockKeys = 2000 // of a block of 1,000 transfers: sender and receiver
+
+	// An account record with none to seven transactions in its replay window, bytes.
+	minValue, windowEntry = 36, 12
+	maxValue              = minValue + 7*windowEntry
 )
 
 // bigState is a tree of accounts: their keys, and values as long as theirs.
@@ -45,7 +49,7 @@ func newBigState(accounts int) *bigState {
 // value is as long as the record of an account with none to seven transactions in
 // its replay window.
 func (s *bigState) value() []byte {
-	v := make([]byte, 36+12*s.rand.IntN(8))
+	v := make([]byte, minValue+windowEntry*s.rand.IntN((maxValue-minValue)/windowEntry+1))
 	for i := range v {
 		v[i] = byte(s.rand.Uint32())
 	}

@@ -121,7 +121,9 @@ var table = map[string]row{
 
 	// The tools.
 	"tools/tidy": {kind: tool},
-	"tools/*":    {kind: tool, ours: "host/... stf-modules/... snapshot snapshot/fetch", libs: "github.com/coder/websocket github.com/klauspost/compress github.com/schollz/progressbar github.com/tetratelabs/wazero"},
+	// Other projects' software, to be measured beside ours: a module of its own.
+	"tools/peers": {kind: tool, libs: "github.com/cometbft/cometbft github.com/cosmos/iavl github.com/ethereum/go-ethereum github.com/pokt-network/smt"},
+	"tools/*":     {kind: tool, ours: "host/... stf-modules/... snapshot snapshot/fetch", libs: "github.com/coder/websocket github.com/klauspost/compress github.com/schollz/progressbar github.com/tetratelabs/wazero"},
 }
 
 const (

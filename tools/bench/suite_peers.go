@@ -1,0 +1,314 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime/metrics"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/kaizenchain/kaizen/host/state"
+)
+
+// peersModule holds what other projects' software needs, apart from ours.
+const peersModule = "tools/peers"
+
+// peerSuites are groups of peers, each beside the same work of ours.
+var peerSuites = []struct {
+	peers []string
+	run   func(*bench, []string) error
+}{
+	{[]string{"smt", "iavl", "gethtrie"}, (*bench).peerTrees},
+	{[]string{"gethchain"}, (*bench).peerImport},
+	{[]string{"cometbft", "evnode"}, (*bench).peerNodes},
+}
+
+// peers measures other projects' software beside ours. Their modules are fetched
+// and built now; where that cannot be, the suite says why and has no figures.
+func (b *bench) peers() error {
+	b.say("build %s", peersModule)
+	if err := b.buildPeers(); err != nil {
+		b.say("peers: skipped: %v", err)
+		return nil
+	}
+	for _, s := range peerSuites {
+		var wanted []string
+		for _, p := range s.peers {
+			switch {
+			case !b.peerNames.MatchString(p):
+			case p == "evnode" && b.evNode == "":
+				b.say("peers: evnode skipped: -evnode does not say where it runs")
+			default:
+				wanted = append(wanted, p)
+			}
+		}
+		if len(wanted) == 0 {
+			continue
+		}
+		if err := s.run(b, wanted); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *bench) peersProgram() string { return filepath.Join(b.temp, "peers") }
+
+func (b *bench) buildPeers() error {
+	root, err := exec.CommandContext(b.ctx, "go", "list", "-m", "-f", "{{.Dir}}", "github.com/kaizenchain/kaizen").Output()
+	if err != nil {
+		return fmt.Errorf("find the repository: %w", err)
+	}
+	dir := filepath.Join(strings.TrimSpace(string(root)), filepath.FromSlash(peersModule))
+	out, err := exec.CommandContext(b.ctx, "go", "build", "-C", dir, "-o", b.peersProgram(), ".").CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("build %s: %w: %.500s", dir, err, out)
+	}
+	return nil
+}
+
+// peerProcess is a peer in a process of its own (tools/peers says what it speaks).
+type peerProcess struct {
+	title     string
+	cmd       *exec.Cmd
+	in        io.WriteCloser
+	out       *json.Decoder
+	cpu       []float64 // of each round, µs for each of what it does
+	elsewhere bool      // the peer is in yet another process, whose time is not seen
+}
+
+// peerAnswer is what a round of a peer came to.
+type peerAnswer struct {
+	Rate  float64 `json:"rate"` // a second
+	CPU   float64 `json:"cpu"`  // processor time for each, µs
+	Error string  `json:"error"`
+}
+
+// startPeer starts one with the garbage collector as this process has it.
+func (b *bench) startPeer(name string, flags ...string) (*peerProcess, error) {
+	p := &peerProcess{cmd: exec.CommandContext(b.ctx, b.peersProgram(), append(flags, name)...)}
+	p.cmd.Env = append(os.Environ(), "GOGC="+strconv.Itoa(gcPercent()))
+	p.cmd.Stderr = os.Stderr
+	var err error
+	if p.in, err = p.cmd.StdinPipe(); err != nil {
+		return nil, err
+	}
+	out, err := p.cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	b.say("start %s", name)
+	if err := p.cmd.Start(); err != nil {
+		return nil, err
+	}
+	p.out = json.NewDecoder(out)
+	var hello struct {
+		Peer string `json:"peer"`
+	}
+	if err := p.out.Decode(&hello); err != nil {
+		return nil, errors.Join(fmt.Errorf("start peer %s: %w", name, err), p.close())
+	}
+	p.title = hello.Peer
+	return p, nil
+}
+
+// gcPercent is the percentage that this process runs with.
+func gcPercent() int {
+	sample := []metrics.Sample{{Name: "/gc/gogc:percent"}}
+	metrics.Read(sample)
+	return int(sample[0].Value.Uint64())
+}
+
+// round is the peer's rate over about d.
+func (p *peerProcess) round(d time.Duration) (float64, error) {
+	if _, err := fmt.Fprintf(p.in, "round %g\n", d.Seconds()); err != nil {
+		return 0, fmt.Errorf("peer %s: %w", p.title, err)
+	}
+	var a peerAnswer
+	if err := p.out.Decode(&a); err != nil {
+		return 0, fmt.Errorf("peer %s: %w", p.title, err)
+	}
+	if a.Error != "" {
+		return 0, fmt.Errorf("peer %s: %s", p.title, a.Error)
+	}
+	p.cpu = append(p.cpu, a.CPU)
+	return a.Rate, nil
+}
+
+func (p *peerProcess) close() error { return errors.Join(p.in.Close(), p.cmd.Wait()) }
+
+// work is what one round of ours came to.
+type work struct {
+	n    int
+	took time.Duration
+	cpu  time.Duration // of all processes of ours
+}
+
+// besidePeer measures ours between two rounds of a peer, again and again, by the clock
+// and by processor time.
+func (b *bench) besidePeer(p *peerProcess, figure string, goal *Bound, note string, ours func() (work, error)) error {
+	if _, err := p.round(b.slice() / 4); err != nil { // what a peer does once is not counted
+		return err
+	}
+	p.cpu = nil
+	var cpu, theirs []float64
+	rounds, err := b.repeat(func() (float64, error) { return p.round(b.slice() / 2) }, func() (float64, error) {
+		w, err := ours()
+		cpu = append(cpu, microseconds(w.cpu)/float64(w.n))
+		return perSecond(w.n, w.took), err
+	})
+	if err != nil {
+		return err
+	}
+	for i := range cpu { // a round of ours is between two of the peer's
+		theirs = append(theirs, (p.cpu[2*i]+p.cpu[2*i+1])/2)
+	}
+	figure += ", beside " + p.title
+	b.add(rated("peers", figure, "1/s", p.title, "1/s", rounds).want(nil, goal).noted(note))
+	if !p.elsewhere {
+		b.add(costs(figure+": processor time for one", p.title, cpu, theirs))
+	}
+	return nil
+}
+
+// costs is a figure of processor time, µs, beside the peer's.
+func costs(name, peer string, ours, theirs []float64) Figure {
+	rounds := make([]round, len(ours))
+	for i := range ours {
+		rounds[i] = round{ours[i], theirs[i]}
+	}
+	return rated("peers", name, "µs", peer, "µs", rounds)
+}
+
+// peerTrees is key updates of state roots.
+func (b *bench) peerTrees(names []string) error {
+	b.say("make a tree of %d accounts", b.accounts)
+	s := newBigState(b.accounts)
+	for _, name := range names {
+		if err := b.peerTree(s, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *bench) peerTree(s *bigState, name string) (err error) {
+	batch := min(batchKeys, len(s.keys))
+	p, err := b.startPeer(name, "-keys", strconv.Itoa(len(s.keys)), "-batch", strconv.Itoa(batch),
+		"-key-bytes", strconv.Itoa(len(s.keys[0])), "-value-min", strconv.Itoa(minValue), "-value-max", strconv.Itoa(maxValue))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, p.close()) }()
+	figure := fmt.Sprintf("key updates in batches of %s with a root", grouped(strconv.Itoa(batchKeys)))
+	return b.besidePeer(p, figure, atLeast(10), "all in memory, nothing stored", func() (work, error) { return b.wholeUpdates(s, batch), nil })
+}
+
+// wholeUpdates goes from pairs of key and value to a root, as peers do: unlike
+// updateRate it counts the overlay that puts them in order.
+func (b *bench) wholeUpdates(s *bigState, batch int) (w work) {
+	for begin := time.Now(); w.n == 0 || time.Since(begin) < b.slice(); w.n += batch {
+		keys, values := make([][]byte, batch), make([][]byte, batch)
+		for i := range keys {
+			keys[i], values[i] = s.keys[s.rand.IntN(len(s.keys))], s.value()
+		}
+		used, _ := usage()
+		start := time.Now()
+		o := state.NewOverlay(s.tree)
+		for i, k := range keys {
+			o.Set(k, values[i])
+		}
+		s.tree.Commit(o.Changes(), runner)
+		w.took += time.Since(start)
+		now, _ := usage()
+		w.cpu += now - used
+	}
+	return w
+}
+
+// peerImport is stored blocks executed again, over as many accounts.
+func (b *bench) peerImport([]string) (err error) {
+	const guess = 10_000 // transfers a second that a peer imports, for the length of a round
+	r, err := b.theReplay()
+	if err != nil {
+		return err
+	}
+	perBlock := int(r.chain.genesis.MaxTxsPerBlock)
+	senders := len(r.chain.wallets.keys)
+	p, err := b.startPeer("gethchain", "-accounts", strconv.Itoa(senders+int(r.to)*perBlock), "-senders", strconv.Itoa(senders),
+		"-block-txs", strconv.Itoa(perBlock), "-blocks", strconv.Itoa(max(1, int(guess*b.seconds)/perBlock)))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, p.close()) }()
+	return b.besidePeer(p, "stored transfers executed again", atLeast(1), "both check every signature and root; ours reads from disk and makes the receivers", func() (work, error) {
+		used, _ := usage()
+		report, err := r.run()
+		now, _ := usage()
+		return work{int(report.Txs), report.Elapsed, now - used}, err
+	})
+}
+
+// peerNodes is transactions over HTTP.
+func (b *bench) peerNodes(names []string) error {
+	n, err := b.theChild()
+	if err != nil {
+		return err
+	}
+	lean := newPoster(n.RPC)
+	defer lean.close()
+	rate, err := b.limit()
+	if err != nil {
+		return err
+	}
+	ours := func() (work, error) { return b.overLoopback(n, lean, b.roundSize(rate)) }
+	for _, name := range names {
+		if err := b.peerNode(name, ours); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *bench) peerNode(name string, ours func() (work, error)) (err error) {
+	sample := b.signatures()[0].raw
+	flags := []string{"-tx-bytes", strconv.Itoa(len(sample)), "-interval", nodeConfig("", "").Block.Interval().String()}
+	if name == "evnode" {
+		flags = append(flags, "-url", b.evNode)
+	} else {
+		dir, err := os.MkdirTemp(b.temp, name)
+		if err != nil {
+			return err
+		}
+		flags = append(flags, "-dir", dir)
+	}
+	p, err := b.startPeer(name, flags...)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, p.close()) }()
+	p.elsewhere = name == "evnode"
+	return b.besidePeer(p, "signed transfers over HTTP, load generator included", atLeast(1), "the peer's are unsigned key-value pairs of the same length", ours)
+}
+
+// overLoopback sends n transfers to the node, signed before the clock starts.
+func (b *bench) overLoopback(node *child, lean *poster, n int) (work, error) {
+	raws := b.chain.wallets.load(n)
+	if _, err := node.lap(); err != nil {
+		return work{}, err
+	}
+	used, _ := usage()
+	took, err := lean.postAll(b.ctx, raws)
+	if err != nil {
+		return work{}, err
+	}
+	now, _ := usage()
+	its, err := node.lap()
+	return work{n, took, now - used + its.CPU}, err
+}

@@ -1,0 +1,235 @@
+// Command peers runs other projects' software so that tools/bench can measure it
+// beside ours, in the same run on the same machine: three trees with a root
+// (pokt-network/smt, cosmos/iavl, go-ethereum's trie), go-ethereum's block import,
+// CometBFT with its kvstore, and the load for ev-node's test application, which
+// runs elsewhere.
+//
+//	go run ./tools/bench -run peers          what it is for
+//	go run -C tools/peers . -keys 100000 smt by hand; then type: round 2
+//
+// It owns how each peer is set up, always in the way that is fastest for the peer
+// and still does the same work; what differs is in tools/bench/method.md. It is a
+// Go module of its own, so that the product depends on none of this, and imports
+// nothing of the product: sizes come as flags.
+//
+// The parent starts one process for each peer and speaks lines with it:
+//
+//	start ─▶ {"peer":…} ─▶ ( "round 4" ─▶ {"rate":…,"cpu":…} )* ─▶ end of input
+//
+// Nothing here is to be called by more than one goroutine, unless it says so.
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// peer is software that is ready to be measured.
+type peer interface {
+	// round works for about d.
+	round(ctx context.Context, d time.Duration) (result, error)
+	close() error
+}
+
+// result is what a round came to.
+type result struct {
+	n    int           // what was done: keys updated, transactions committed
+	took time.Duration // by the clock
+	cpu  time.Duration // user and system, of this process
+}
+
+// starters set up a peer; which module it is stands beside it, for the report.
+var starters = map[string]struct {
+	module string
+	start  func(*options) (peer, error)
+}{
+	"smt":       {"github.com/pokt-network/smt", startSMT},
+	"iavl":      {"github.com/cosmos/iavl", startIAVL},
+	"gethtrie":  {"github.com/ethereum/go-ethereum", startGethTrie},
+	"gethchain": {"github.com/ethereum/go-ethereum", startGethChain},
+	"cometbft":  {"github.com/cometbft/cometbft", startCometBFT},
+	"evnode":    {"", startEvNode},
+}
+
+// options are what the flags say.
+type options struct {
+	peer               string
+	keys               int
+	keyBytes           int
+	valueMin, valueMax int
+	batch              int
+	accounts, senders  int
+	blockTxs, blocks   int
+	txBytes            int
+	interval           time.Duration
+	dir, url           string
+}
+
+func parse(args []string, errOut io.Writer) (*options, error) {
+	o := &options{}
+	f := flag.NewFlagSet("peers", flag.ContinueOnError)
+	f.SetOutput(errOut)
+	f.IntVar(&o.keys, "keys", 100_000, "trees: keys in the tree")
+	f.IntVar(&o.keyBytes, "key-bytes", 21, "trees: length of a key")
+	f.IntVar(&o.valueMin, "value-min", 36, "trees: length of the shortest value")
+	f.IntVar(&o.valueMax, "value-max", 120, "trees: length of the longest value")
+	f.IntVar(&o.batch, "batch", 4000, "trees: keys updated before a root")
+	f.IntVar(&o.accounts, "accounts", 100_000, "gethchain: accounts of genesis")
+	f.IntVar(&o.senders, "senders", 10_000, "gethchain: accounts of them that send")
+	f.IntVar(&o.blockTxs, "block-txs", 1000, "gethchain: transfers in a block")
+	f.IntVar(&o.blocks, "blocks", 10, "gethchain: blocks imported in a round")
+	f.IntVar(&o.txBytes, "tx-bytes", 100, "cometbft, evnode: length of a transaction")
+	f.DurationVar(&o.interval, "interval", 100*time.Millisecond, "cometbft: from a commit to the next block")
+	f.StringVar(&o.dir, "dir", "", "cometbft: `directory` for its data, which must be empty")
+	f.StringVar(&o.url, "url", "", "evnode: `address` of its test application, http://host:port")
+	if err := f.Parse(args); err != nil {
+		return nil, err
+	}
+	o.peer = f.Arg(0)
+	if _, known := starters[o.peer]; !known || f.NArg() != 1 {
+		return nil, fmt.Errorf("name one peer of %s", strings.Join(names(), ", "))
+	}
+	return o, o.check()
+}
+
+func names() (all []string) {
+	for name := range starters {
+		all = append(all, name)
+	}
+	slices.Sort(all)
+	return all
+}
+
+// least is the shortest transaction and key that still can be different a million
+// times.
+const least = 16
+
+func (o *options) check() error {
+	switch {
+	case o.keys < 1 || o.batch < 1 || o.batch > o.keys:
+		return fmt.Errorf("-keys is %d and -batch %d, want 1 or more and no batch above the keys", o.keys, o.batch)
+	case o.keyBytes < least || o.txBytes < 2*least:
+		return fmt.Errorf("-key-bytes is %d and -tx-bytes %d, want %d and %d or more", o.keyBytes, o.txBytes, least, 2*least)
+	case o.valueMin < 1 || o.valueMax < o.valueMin:
+		return fmt.Errorf("-value-min is %d and -value-max %d, want 1 or more, ascending", o.valueMin, o.valueMax)
+	case o.senders < 1 || o.accounts < o.senders || o.blockTxs < 1 || o.blocks < 1:
+		return fmt.Errorf("-accounts %d, -senders %d, -block-txs %d, -blocks %d: want 1 or more, and no more senders than accounts", o.accounts, o.senders, o.blockTxs, o.blocks)
+	case o.peer == "evnode" && o.url == "":
+		return errors.New("evnode needs -url")
+	case o.peer == "cometbft" && o.dir == "":
+		return errors.New("cometbft needs -dir")
+	case o.interval <= 0:
+		return fmt.Errorf("-interval is %s, want more than 0", o.interval)
+	}
+	return nil
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	err := command(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+	if err != nil && !errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintln(os.Stderr, "peers:", err)
+		os.Exit(1)
+	}
+}
+
+// hello is the first line, answer every other one.
+type (
+	hello struct {
+		Peer string `json:"peer"` // with its version
+	}
+	answer struct {
+		Rate  float64 `json:"rate"` // a second
+		CPU   float64 `json:"cpu"`  // µs of processor time for each
+		Error string  `json:"error,omitempty"`
+	}
+)
+
+func command(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer) (err error) {
+	o, err := parse(args, errOut)
+	if err != nil {
+		return err
+	}
+	p, err := starters[o.peer].start(o)
+	if err != nil {
+		return fmt.Errorf("start %s: %w", o.peer, err)
+	}
+	defer func() { err = errors.Join(err, p.close()) }()
+	answers := json.NewEncoder(out)
+	if err := answers.Encode(hello{o.title()}); err != nil {
+		return err
+	}
+	for lines := bufio.NewScanner(in); lines.Scan(); {
+		if err := answers.Encode(obey(ctx, p, lines.Text())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// obey does what a line asks for.
+func obey(ctx context.Context, p peer, line string) answer {
+	var seconds float64
+	if _, err := fmt.Sscanf(line, "round %g", &seconds); err != nil || seconds <= 0 {
+		return answer{Error: fmt.Sprintf("%q is not understood, want `round SECONDS`", line)}
+	}
+	runtime.GC() // what was made between rounds is nobody's cost
+	r, err := p.round(ctx, time.Duration(seconds*float64(time.Second)))
+	if err != nil {
+		return answer{Error: err.Error()}
+	}
+	return answer{Rate: float64(r.n) / r.took.Seconds(), CPU: float64(r.cpu) / float64(time.Microsecond) / float64(r.n)}
+}
+
+// title is the peer's module and its version.
+func (o *options) title() string {
+	module := starters[o.peer].module
+	info, ok := debug.ReadBuildInfo()
+	if module == "" || !ok {
+		return o.peer
+	}
+	for _, m := range info.Deps {
+		if m.Path == module {
+			return strings.TrimPrefix(module, "github.com/") + " " + m.Version
+		}
+	}
+	return strings.TrimPrefix(module, "github.com/")
+}
+
+// meter measures what is between start and stop, again and again.
+type meter struct {
+	began time.Time
+	used  time.Duration
+	result
+}
+
+func (m *meter) start() { m.began, m.used = time.Now(), processorTime() }
+
+func (m *meter) stop(n int) {
+	m.took += time.Since(m.began)
+	m.cpu += processorTime() - m.used
+	m.n += n
+}
+
+// processorTime is what this process has used, user and system.
+func processorTime() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		panic(fmt.Sprintf("getrusage: %v", err)) // it has no other input than a constant
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}

@@ -1,0 +1,169 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// run gives a peer lines and returns what it answers.
+func run(t *testing.T, lines string, args ...string) (hello, []answer) {
+	t.Helper()
+	var out, errOut bytes.Buffer
+	if err := command(context.Background(), args, strings.NewReader(lines), &out, &errOut); err != nil {
+		t.Fatalf("%v: %v\n%s", args, err, errOut.Bytes())
+	}
+	var h hello
+	d := json.NewDecoder(&out)
+	if err := d.Decode(&h); err != nil {
+		t.Fatal(err)
+	}
+	var answers []answer
+	for d.More() {
+		var a answer
+		if err := d.Decode(&a); err != nil {
+			t.Fatal(err)
+		}
+		answers = append(answers, a)
+	}
+	return h, answers
+}
+
+func TestPeersInProcess(t *testing.T) {
+	for _, name := range []string{"smt", "iavl", "gethtrie", "gethchain", "cometbft"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, answers := run(t, "round 0.01\nround 0.01\nstop\n", "-keys", "500", "-batch", "100", "-accounts", "60", "-senders", "20",
+				"-block-txs", "30", "-blocks", "2", "-interval", "10ms", "-dir", t.TempDir(), name)
+			if len(answers) != 3 {
+				t.Fatalf("%d answers, want 3", len(answers))
+			}
+			for _, a := range answers[:2] {
+				if a.Error != "" || a.Rate <= 0 || a.CPU < 0 {
+					t.Errorf("a round came to %+v", a)
+				}
+			}
+			if answers[2].Error == "" {
+				t.Error("a line that is no command has no error")
+			}
+		})
+	}
+}
+
+// TestTreesCommit: the root is of what is in the tree, whatever the order.
+func TestTreesCommit(t *testing.T) {
+	for name := range map[string]bool{"smt": true, "iavl": true, "gethtrie": true} {
+		o, err := parse([]string{"-keys", "300", "-batch", "10", name}, io.Discard)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tree := func() *grown {
+			p, err := starters[name].start(o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return p.(*grown)
+		}
+		a, b := tree(), tree()
+		if !bytes.Equal(a.root(), b.root()) {
+			t.Errorf("%s: equal trees have roots %x and %x", name, a.root(), b.root())
+		}
+		keys, values := a.pick(), a.values(o.batch)
+		before := bytes.Clone(a.root())
+		if err := a.update(keys[:1], values[:1]); err != nil {
+			t.Fatal(err)
+		}
+		if bytes.Equal(before, a.root()) {
+			t.Errorf("%s: an update leaves the root %x", name, before)
+		}
+	}
+}
+
+// application behaves as ev-node's test application does: it takes at once and
+// executes later.
+type application struct{ injected, executed atomic.Int64 }
+
+func (a *application) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	switch r.URL.Path {
+	case "/tx":
+		if b, err := io.ReadAll(r.Body); err != nil || !bytes.Contains(b, []byte("=")) {
+			http.Error(w, "bad transaction", http.StatusBadRequest)
+			return
+		}
+		a.injected.Add(1)
+		w.WriteHeader(http.StatusAccepted)
+	case "/stats":
+		done := a.executed.Load()
+		a.executed.Store(a.injected.Load())
+		fmt.Fprintf(w, `{"injected_txs":%d,"executed_txs":%d,"blocks_produced":1}`, a.injected.Load(), done)
+	default:
+		http.NotFound(w, r)
+	}
+}
+
+func TestEvNode(t *testing.T) {
+	app := &application{}
+	server := httptest.NewServer(app)
+	defer server.Close()
+	_, answers := run(t, "round 0.01\n", "-url", server.URL, "evnode")
+	if len(answers) != 1 || answers[0].Error != "" || answers[0].Rate <= 0 {
+		t.Errorf("answers %+v", answers)
+	}
+	if n := app.injected.Load(); n != firstLoad {
+		t.Errorf("%d transactions came, want %d", n, firstLoad)
+	}
+}
+
+func TestEvNodeElsewhere(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "{}") }))
+	defer server.Close()
+	_, answers := run(t, "round 0.01\n", "-url", server.URL, "evnode")
+	if len(answers) != 1 || !strings.Contains(answers[0].Error, "executed_txs") {
+		t.Errorf("answers %+v, want an error about executed_txs", answers)
+	}
+}
+
+func TestKeyValuesDiffer(t *testing.T) {
+	seen, k := map[string]bool{}, unused(40)
+	for _, tx := range append(k.next(1000), k.next(1000)...) {
+		if len(tx) != 40 || bytes.Count(tx, []byte("=")) != 1 || seen[string(tx)] {
+			t.Fatalf("transaction %q", tx)
+		}
+		seen[string(tx)] = true
+	}
+}
+
+// TestLoadEnds when an application refuses.
+func TestLoadEnds(t *testing.T) {
+	f := &offered{txs: keyValues{length: 32}, prepare: func([][]byte) []byte { return nil },
+		send: func(context.Context, int, []byte, int) error { return io.ErrUnexpectedEOF },
+		done: func(context.Context) (int, error) { return 0, nil }}
+	if _, err := f.round(context.Background(), time.Second); err == nil {
+		t.Error("no error when nothing is taken")
+	}
+}
+
+func TestFlags(t *testing.T) {
+	for _, c := range []struct{ args, want string }{
+		{"", "name one peer"}, {"nobody", "name one peer"}, {"smt iavl", "name one peer"}, {"-keys 3 -batch 4 smt", "-batch"}, {"-key-bytes 2 smt", "-key-bytes"},
+		{"-value-min 9 -value-max 8 smt", "-value-max"}, {"-senders 5 -accounts 4 gethchain", "senders"}, {"evnode", "-url"}, {"cometbft", "-dir"},
+		{"-dir x -interval 0s cometbft", "-interval"}, {"-no smt", "not defined"},
+	} {
+		if _, err := parse(strings.Fields(c.args), io.Discard); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want an error with %q", c.args, err, c.want)
+		}
+	}
+	for _, bad := range []string{"ftp://x", "http://", ":"} {
+		if _, err := startEvNode(&options{url: bad}); err == nil || !strings.Contains(err.Error(), "-url") {
+			t.Errorf("-url %q: %v, want an error about it", bad, err)
+		}
+	}
+}
