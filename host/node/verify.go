@@ -97,8 +97,8 @@ func VerifyRange(ctx context.Context, dir string, deps Deps, opts VerifyOptions)
 	if opts.From > v.to {
 		return nil, fmt.Errorf("block %d is stored, %d is not: the newest is %d", v.to, opts.From, o.store.Height())
 	}
-	if base := o.store.Base(); opts.From > 0 && opts.From < base && !opts.Last {
-		return nil, fmt.Errorf("block %d is not stored: the oldest is %d", opts.From, base)
+	if first, base := max(opts.From, 1), o.store.Base(); first < base && !opts.Last {
+		return nil, fmt.Errorf("block %d is not stored: the oldest is %d", first, base)
 	}
 	return v.run(ctx)
 }

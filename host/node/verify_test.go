@@ -134,6 +134,9 @@ func TestVerifyPruned(t *testing.T) {
 	if _, err := VerifyRange(within(t), dir, deps(), VerifyOptions{From: 16}); err == nil || !strings.Contains(err.Error(), "the oldest is 17") {
 		t.Errorf("a block that is gone: %v", err)
 	}
+	if _, err := VerifyRange(within(t), dir, deps(), VerifyOptions{From: 0, To: 5, Needed: true}); err == nil || !strings.Contains(err.Error(), "the oldest is 17") {
+		t.Errorf("blocks that are gone, from genesis on: %v", err)
+	}
 	if _, err := ExportWitness(within(t), dir, deps(), 16, nil); err == nil || !strings.Contains(err.Error(), "the oldest is 17") {
 		t.Errorf("its witness: %v", err)
 	}
