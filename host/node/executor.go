@@ -135,24 +135,33 @@ func (e *executor) take(c *chunk) error {
 	return e.resume()
 }
 
-// resume executes what is held as far as the core accepts it. Delivering may
-// make room, so it goes on until nothing moves.
+// resume seals a block that waited full for commits, and executes what is held as
+// far as the core accepts it. Delivering may make room, so it goes on until nothing
+// moves.
 func (e *executor) resume() error {
-	for e.held != nil {
-		from, start := e.next, time.Now()
-		if err := e.submitHeld(); err != nil {
+	for {
+		moved, err := e.core.SealFull(e.clock())
+		if err != nil {
 			return err
 		}
-		e.deliver()
-		if e.next == from {
-			return nil
+		if e.held != nil {
+			from, start := e.next, time.Now()
+			if err := e.submitHeld(); err != nil {
+				return err
+			}
+			if e.next > from {
+				moved = true
+				e.took.Since(start)
+			}
 		}
-		e.took.Since(start)
-		if e.next == len(e.held.txs) {
+		e.deliver()
+		if e.held != nil && e.next == len(e.held.txs) {
 			e.held = nil
 		}
+		if !moved {
+			return nil
+		}
 	}
-	return nil
 }
 
 func (e *executor) submitHeld() error {

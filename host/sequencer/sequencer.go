@@ -13,6 +13,7 @@
 //	  2. give rd.Answers
 //	  3. commit, sign, store and publish rd.Sealed, in order; then core.Committed
 //	core.Advance()
+//	core.SealFull(now)              after commits: a full block may have waited for them
 //
 // A Core belongs to one goroutine.
 package sequencer
@@ -158,10 +159,19 @@ func (c *Core) Submit(now uint64, tx *stf.Tx, ticket any) error {
 		c.ready.Journal = append(c.ready.Journal, Record{Tx: tx.Raw})
 	}
 	c.ready.Answers = append(c.ready.Answers, answer)
-	if c.full(0) && !c.blocked() {
-		return c.sealFull(now)
+	_, err = c.SealFull(now)
+	return err
+}
+
+// SealFull seals the open block if it has no room and may be sealed (C-19), and
+// opens the next one. Submit does it itself; a block that could not be sealed then,
+// because too many waited for their root, is sealed by the call after the
+// [Core.Committed] that makes room.
+func (c *Core) SealFull(now uint64) (sealed bool, err error) {
+	if c.open == nil || !c.full(0) || c.blocked() {
+		return false, nil
 	}
-	return nil
+	return true, c.sealFull(now)
 }
 
 // sealFull seals a block that has no room and opens the next one under the same

@@ -323,6 +323,15 @@ func TestBrake(t *testing.T) {
 	if v, ok := w.core.Open().View().Get([]byte("k0")); !ok || string(v) != "v" {
 		t.Fatalf("k0 through %d overlays is %q", len(w.held), v)
 	}
+	full := w.core.Open().Height()
+	w.commitAll()
+	if sealed, err := w.core.SealFull(1250); !sealed || err != nil || w.core.Open().Height() != full+1 {
+		t.Fatalf("the full block was not sealed when there was room: %v, %v", sealed, err)
+	}
+	w.drain()
+	if sealed, err := w.core.SealFull(1250); sealed || err != nil {
+		t.Fatalf("an empty block was sealed as full: %v, %v", sealed, err)
+	}
 	w.commitAll()
 	if !w.core.Accepts(10) || !w.tick(1300) {
 		t.Fatal("still stopped after the commits")
