@@ -29,7 +29,8 @@ func newTrace(std cli.IO) *cobra.Command {
 			"its host, in order, what that changed in the state, the events, and the stack of the module if it trapped.\n" +
 			"It needs no network and may be run while the node runs. Exit code 3 if the receipt is not the stored one.\n" +
 			"JSON: {tx_hash, height, index, block_hash, time, transaction, raw, run}; run is {module_hash, status, error,\n" +
-			"error_detail, events, calls: [{name, input, value, found, refused}], changes: [{key, before, after}], trap, skipped}.",
+			"error_detail, events, calls: [{name, input, value, found, refused}], changes: [{key, name, before, after}],\n" +
+			"trap, skipped}.",
 		Args: cli.Args("HASH"),
 	}
 	flags := cli.AddConfig(c.Flags(), cli.Write, offlineKeys...)
@@ -112,6 +113,7 @@ type tracedCall struct {
 // tracedChange is a key before and after; null is absent.
 type tracedChange struct {
 	Key    api.Bytes  `json:"key"`
+	Name   string     `json:"name,omitempty"` // of a key of the market
 	Before *api.Bytes `json:"before"`
 	After  *api.Bytes `json:"after"`
 }
@@ -204,7 +206,11 @@ func runOf(t *node.TxTrace, schema *stf.Schema) tracedRun {
 	}
 	for i := range t.Changes {
 		c := &t.Changes[i]
-		r.Changes = append(r.Changes, tracedChange{c.Key, orNull(c.Before), orNull(c.After)})
+		v := tracedChange{Key: c.Key, Before: orNull(c.Before), After: orNull(c.After)}
+		if schema.Name == market.Name {
+			v.Name, _ = market.StateKey(c.Key)
+		}
+		r.Changes = append(r.Changes, v)
 	}
 	if t.Trap != nil {
 		r.Trap = t.Trap.Error()
@@ -276,10 +282,10 @@ func printRun(t *cli.Table, r *tracedRun) {
 	}
 	t.Line("")
 	t.Line("%d keys changed", len(r.Changes))
-	t.Row("KEY", "BEFORE", "AFTER")
+	t.Row("KEY", "NAME", "BEFORE", "AFTER")
 	for i := range r.Changes {
 		c := &r.Changes[i]
-		t.Row(brief(c.Key), briefOrAbsent(c.Before), briefOrAbsent(c.After))
+		t.Row(brief(c.Key), c.Name, briefOrAbsent(c.Before), briefOrAbsent(c.After))
 	}
 	if r.Trap != "" {
 		t.Line("")

@@ -40,6 +40,7 @@ type Reader struct {
 	oracle  atomic.Pointer[chain.OracleSnapshot] // of the newest block
 	dialing func(context.Context) (*wire.Client, error)
 	refused map[chain.Hash]error // blocks that did not verify, and why
+	missing int                  // passes in a row that ended because the source lacked a block
 }
 
 // maxRefused bounds the blocks remembered as refused.
@@ -382,16 +383,34 @@ func (r *Reader) pass(f *follow.Follower, ride *chain.Block) error {
 	var fatal *fatalError
 	switch {
 	case err == nil:
+		r.missing = 0
 		r.clear()
 		return nil
 	case errors.As(err, &fatal), errors.Is(err, follow.ErrStopped):
 		return err
 	case errors.As(err, &abort), errors.As(err, &read):
 		r.log.Debug("pass ended early", "error", err)
+		r.lacks(err)
 		return nil
 	}
 	r.hold(err)
 	return err
+}
+
+// missingPasses is how many passes in a row may end because the source lacks a
+// block, before that is said: a source that reorganizes lacks one for a moment, one
+// that has pruned it for ever.
+const missingPasses = 20
+
+// lacks says it when the source goes on without what this node needs next.
+func (r *Reader) lacks(err error) {
+	if !errors.Is(err, follow.ErrNotAvailable) {
+		return
+	}
+	if r.missing++; r.missing == missingPasses {
+		r.log.Warn("the source does not have the block that this node needs next; if it has pruned it, follow a node that keeps it, or begin again on an empty directory with 'kaizen follow --bootstrap'",
+			"next", r.Verified()+1, "error", err)
+	}
 }
 
 func (r *Reader) clear() {
