@@ -59,6 +59,7 @@ func (a *applier) add(b *chain.Block) error {
 	err := r.verify(b, p)
 	switch {
 	case err == nil:
+		r.behind.moved(b.Header.Height, a.source.proposed, len(b.Txs))
 		return nil
 	case errors.Is(damaged(err), ErrVerification):
 		err = damaged(err)

@@ -31,7 +31,7 @@ type Deps struct {
 	// after everything answered is sealed and stored, and while its sync port still
 	// serves. The node stops when it returns.
 	LastBlock func(head chain.Header)
-	// Progress, if not nil, shows what takes long at the start of a read node, instead
+	// Progress, if not nil, shows what takes a read node long, instead
 	// of a line in the log every 10 s; unit is the plural of what is counted. The
 	// function beside it takes it away.
 	Progress func(what, unit string) (Progress, func())

@@ -41,6 +41,7 @@ type Reader struct {
 	dialing func(context.Context) (*wire.Client, error)
 	refused map[chain.Hash]error // blocks that did not verify, and why
 	missing int                  // passes in a row that ended because the source lacked a block
+	behind  catchUp
 }
 
 // maxRefused bounds the blocks remembered as refused.
@@ -50,7 +51,7 @@ const maxRefused = 64
 // then where it was. A directory without a chain gets the one of the write node,
 // if that is the one cfg.Sync.Genesis names.
 func NewReader(ctx context.Context, cfg Config, deps Deps) (r *Reader, err error) {
-	r = &Reader{cfg: cfg, log: deps.Log, changed: make(chan struct{}), refused: map[chain.Hash]error{}}
+	r = &Reader{cfg: cfg, log: deps.Log, changed: make(chan struct{}), refused: map[chain.Hash]error{}, behind: catchUp{begin: deps.progress}}
 	begin := time.Now()
 	opened := r // a return with an error sets r to nil
 	defer func() {
@@ -335,6 +336,7 @@ func pause(ctx context.Context, d time.Duration) {
 func (r *Reader) session(ctx context.Context, client *wire.Client) error {
 	source := newRemote(client, r.inspect)
 	defer source.close()
+	defer r.behind.end()
 	f, err := follow.New(source, r.cursors, &applier{r, source}, follow.Options{Stopped: func() bool { return ctx.Err() != nil }})
 	if err != nil {
 		return &fatalError{err}
