@@ -3,7 +3,6 @@ package snapshot
 import (
 	"crypto/sha256"
 	"errors"
-	"runtime"
 	"sync"
 
 	"github.com/klauspost/compress/zstd"
@@ -27,18 +26,25 @@ var (
 	})
 )
 
-// encode compresses a chunk, in the memory of dst, and describes it. It lets others
-// run in between: nobody in a busy node waits for a processor as long as all of it
-// takes.
-func encode(dst, content []byte, first chain.Hash, entries uint32) (Chunk, []byte) {
+// packedBytes is the room that most chunks take when they are compressed.
+const packedBytes = ChunkBytes * 3 / 4
+
+// describe notes what the content of a chunk is.
+func (c *Chunk) describe(content []byte) {
 	invariant.Hold(len(content) <= ChunkBytes, "chunk of %d bytes, limit %d", len(content), ChunkBytes)
-	c := Chunk{First: first, Entries: entries, Bytes: uint32(len(content)), Hash: sha256.Sum256(content)}
-	runtime.Gosched()
-	file := encoder().EncodeAll(content, dst[:0])
+	c.Bytes, c.Hash = uint32(len(content)), sha256.Sum256(content)
+}
+
+// pack compresses the content of a chunk, in the memory of dst.
+func pack(dst, content []byte) (file []byte) {
+	file = encoder().EncodeAll(content, dst[:0])
 	invariant.Hold(len(file) <= MaxCompressedBytes, "chunk of %d bytes became %d, limit %d", len(content), len(file), MaxCompressedBytes)
-	runtime.Gosched()
+	return file
+}
+
+// seal notes what a chunk's file is.
+func (c *Chunk) seal(file []byte) {
 	c.Compressed, c.Transfer = uint32(len(file)), sha256.Sum256(file)
-	return c, file
 }
 
 // CheckTransfer compares a chunk's file with its row: what a receiver can tell

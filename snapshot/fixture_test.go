@@ -53,3 +53,12 @@ func create(t testing.TB, d *Dir, meta Meta, keys iter.Seq2[[]byte, []byte]) *Sn
 	}
 	return s
 }
+
+// encode is a chunk as the writer makes it.
+func encode(content []byte, first chain.Hash, entries uint32) (Chunk, []byte) {
+	c := Chunk{First: first, Entries: entries}
+	c.describe(content)
+	file := pack(nil, content)
+	c.seal(file)
+	return c, file
+}

@@ -159,7 +159,7 @@ func TestLimits(t *testing.T) {
 		x = x*6364136223846793005 + 1442695040888963407
 		noise[i] = byte(x >> 56)
 	}
-	if c, _ := encode(nil, noise, chain.Hash{}, 1); c.Compressed > MaxCompressedBytes {
+	if c, _ := encode(noise, chain.Hash{}, 1); c.Compressed > MaxCompressedBytes {
 		t.Errorf("noise of %d bytes compresses to %d, limit %d", len(noise), c.Compressed, MaxCompressedBytes)
 	}
 }
@@ -265,7 +265,7 @@ func FuzzIncremental(f *testing.F) {
 		if e, _, err := readEntry(content, Incremental); err == nil {
 			first = state.PathOf(e.Key())
 		}
-		row, file := encode(nil, content, first, entries)
+		row, file := encode(content, first, entries)
 		m := &Manifest{Kind: Incremental, GenesisHash: meta.GenesisHash, Header: meta.Header, Base: full.Manifest.AsBase(), Entries: uint64(entries), Bytes: uint64(len(content)), Chunks: []Chunk{row}}
 		if _, err := DecodeManifest(m.Append(nil)); err != nil {
 			return // the manifest's own checks: FuzzManifest

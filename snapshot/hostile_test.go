@@ -69,7 +69,7 @@ func (f *forgery) content(i int) []byte {
 
 // put replaces a chunk and describes it truly, but for what the caller changes.
 func (f *forgery) put(i int, content []byte, entries uint32, first chain.Hash) {
-	f.m.Chunks[i], f.files[ChunkFile(i)] = encode(nil, content, first, entries)
+	f.m.Chunks[i], f.files[ChunkFile(i)] = encode(content, first, entries)
 	f.sum()
 }
 

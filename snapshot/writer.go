@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"iter"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -39,26 +40,47 @@ type Writer struct {
 	entries uint64
 	size    uint64
 	open    *raw   // the chunk that is filled
-	handed  []*raw // to the workers
+	handed  []*raw // to the first stage
 
-	work   chan *raw
-	spare  chan []byte
-	wg     sync.WaitGroup // of the workers
-	synced sync.WaitGroup // of the goroutine that waits for the disk
-	files  chan vfs.File  // written, to be synced
+	filled stage       // to be hashed
+	hashed stage       // to be compressed
+	packed stage       // to be stored
+	spare  chan []byte // for contents
+	files  chan []byte // for files
 	fail   sync.Once
-	dead   chan struct{} // closed when a worker has failed
+	dead   chan struct{} // closed when a stage has failed
 	cause  error         // why, once dead is closed
 	ended  bool
+}
+
+// stage is the goroutines that chunks come to next. A chunk goes through one after
+// the other, so that everything else is done beside compression, which takes longest.
+type stage struct {
+	in chan *raw
+	wg sync.WaitGroup
+}
+
+// start runs n goroutines, for which so many chunks may wait.
+func (s *stage) start(n, waiting int, run func(in <-chan *raw)) {
+	s.in = make(chan *raw, waiting)
+	for range n {
+		s.wg.Go(func() { run(s.in) })
+	}
+}
+
+// end waits until everything that came is done.
+func (s *stage) end() {
+	close(s.in)
+	s.wg.Wait()
 }
 
 // raw is a chunk on its way to the disk.
 type raw struct {
 	index   int
 	entries uint32
-	content []byte     // until it is written
-	row     Chunk      // once it is written
-	last    chain.Hash // path of its last key, once it is written
+	content []byte // until it is compressed
+	file    []byte // from then until it is stored
+	row     Chunk  // once it is stored
 }
 
 // Names in a directory of snapshots.
@@ -75,7 +97,7 @@ func (d *Dir) Create(meta Meta) (*Writer, error) {
 		return nil, err
 	}
 	w := &Writer{dir: d, lock: lock, meta: meta, tmp: filepath.Join(d.Path, fmt.Sprintf("%d%s", meta.Header.Height, tmpSuffix)),
-		work: make(chan *raw, 1), spare: make(chan []byte, spareBuffers), files: make(chan vfs.File, maxUnsynced), dead: make(chan struct{})}
+		spare: make(chan []byte, spareBuffers), files: make(chan []byte, spareBuffers), dead: make(chan struct{})}
 	err = d.clear("")
 	if err == nil {
 		err = d.fs().MkdirAll(w.tmp)
@@ -83,10 +105,9 @@ func (d *Dir) Create(meta Meta) (*Writer, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("create snapshot of block %d: %w", meta.Header.Height, err), lock.Close())
 	}
-	for range max(1, meta.Jobs) {
-		w.wg.Go(w.run)
-	}
-	w.synced.Go(w.sync)
+	w.filled.start(1, maxWaiting, w.hash)
+	w.hashed.start(max(1, meta.Jobs), maxWaiting, w.compress)
+	w.packed.start(1, maxWaiting, w.store)
 	return w, nil
 }
 
@@ -126,11 +147,10 @@ func removeAll(disk vfs.FS, dir string) error {
 }
 
 const (
-	// spareBuffers is how many chunk buffers wait to be used again.
+	// spareBuffers is how many buffers of each kind wait to be used again.
 	spareBuffers = 4
-	// maxUnsynced is how many chunk files wait for the disk while the next are
-	// compressed.
-	maxUnsynced = 8
+	// maxWaiting is how many chunks wait for each stage.
+	maxWaiting = 1
 )
 
 // Add appends a key, in strictly ascending path order. Both slices are copied. An
@@ -166,7 +186,7 @@ func (w *Writer) add(key, value []byte, length uint32) error {
 		if len(w.handed) == MaxChunks {
 			return refuse(ErrTooLarge, "more than %d chunks", MaxChunks)
 		}
-		w.open = &raw{index: len(w.handed), content: w.buffer()}
+		w.open = &raw{index: len(w.handed), content: buffer(w.spare, ChunkBytes)}
 	}
 	w.open.content = appendEntry(w.open.content, key, value, length)
 	w.open.entries++
@@ -174,12 +194,21 @@ func (w *Writer) add(key, value []byte, length uint32) error {
 	return nil
 }
 
-func (w *Writer) buffer() []byte {
+// buffer takes one that is to be used again, or makes one.
+func buffer(from chan []byte, size int) []byte {
 	select {
-	case b := <-w.spare:
+	case b := <-from:
 		return b
 	default:
-		return make([]byte, 0, ChunkBytes)
+		return make([]byte, 0, size)
+	}
+}
+
+// reuse keeps a buffer for [buffer], unless enough are kept.
+func reuse(to chan []byte, b []byte) {
+	select {
+	case to <- b[:0]:
+	default:
 	}
 }
 
@@ -193,10 +222,10 @@ func (w *Writer) AddAll(keys iter.Seq2[[]byte, []byte]) error {
 	return nil
 }
 
-// flush hands the open chunk to a worker.
+// flush hands the open chunk to the first stage.
 func (w *Writer) flush() error {
 	select {
-	case w.work <- w.open:
+	case w.filled.in <- w.open:
 		w.handed, w.open = append(w.handed, w.open), nil
 		return nil
 	case <-w.dead:
@@ -204,31 +233,30 @@ func (w *Writer) flush() error {
 	}
 }
 
-// run hashes, compresses and writes chunks until there are no more.
-func (w *Writer) run() {
-	var file []byte
+// hash checks the order of keys, over all chunks, and hashes contents.
+func (w *Writer) hash(filled <-chan *raw) {
 	var order orderCheck
-	for r := range w.work {
-		err := order.check(r, w.kind())
-		if err == nil {
-			file, err = w.chunk(r, file)
-		}
-		if err != nil {
+	for r := range filled {
+		if err := order.check(r, w.kind()); err != nil {
 			w.failed(err)
 			return
 		}
+		runtime.Gosched()
+		r.row.describe(r.content)
+		runtime.Gosched()
+		w.hashed.in <- r
 	}
 }
 
-// orderCheck finds the paths of a chunk's keys, many side by side.
+// orderCheck finds the paths of the keys, many side by side.
 type orderCheck struct {
 	hashes state.Preparer
 	keys   [][]byte
-	paths  []chain.Hash
+	paths  []chain.Hash // the last of the chunk before, and those of this one
 }
 
-// check says whether the keys of a chunk are in ascending path order, and notes the
-// first and the last path.
+// check says whether the keys of a chunk go on in ascending path order, and notes
+// the first path.
 func (o *orderCheck) check(r *raw, kind Kind) error {
 	o.keys = o.keys[:0]
 	for rest := r.content; len(rest) > 0; {
@@ -236,23 +264,41 @@ func (o *orderCheck) check(r *raw, kind Kind) error {
 		invariant.Hold(err == nil, "an entry that was just written: %v", err)
 		o.keys, rest = append(o.keys, e.Key()), after
 	}
-	o.paths = slices.Grow(o.paths[:0], len(o.keys))[:len(o.keys)]
-	o.hashes.Paths(o.keys, o.paths)
+	kept := min(len(o.paths), 1)
+	copy(o.paths, o.paths[len(o.paths)-kept:])
+	o.paths = slices.Grow(o.paths[:kept], len(o.keys))[:kept+len(o.keys)]
+	o.hashes.Paths(o.keys, o.paths[kept:])
 	for i := 1; i < len(o.paths); i++ {
 		if bytes.Compare(o.paths[i-1][:], o.paths[i][:]) >= 0 {
 			return refuse(ErrOrder, "path %s follows %s", o.paths[i], o.paths[i-1])
 		}
 	}
-	r.row.First, r.last = o.paths[0], o.paths[len(o.paths)-1]
+	r.row.First, r.row.Entries = o.paths[kept], r.entries
 	return nil
 }
 
-// sync makes the chunks durable, one after the other.
-func (w *Writer) sync() {
-	for f := range w.files {
-		if err := errors.Join(f.Sync(), f.Close()); err != nil {
-			w.failed(fmt.Errorf("sync a chunk of the snapshot of block %d: %w", w.meta.Header.Height, err))
+// compress compresses chunks, as many at once as there are goroutines for it.
+func (w *Writer) compress(hashed <-chan *raw) {
+	for r := range hashed {
+		r.file = pack(buffer(w.files, packedBytes), r.content)
+		runtime.Gosched()
+		reuse(w.spare, r.content)
+		r.content = nil
+		w.packed.in <- r
+	}
+}
+
+// store makes the chunks durable, one after the other. After a failure it only takes
+// what comes, so that nobody waits for ever.
+func (w *Writer) store(packed <-chan *raw) {
+	for r := range packed {
+		if !w.hasFailed() {
+			if err := w.storeOne(r); err != nil {
+				w.failed(err)
+			}
 		}
+		reuse(w.files, r.file)
+		r.file = nil
 	}
 }
 
@@ -263,31 +309,35 @@ func (w *Writer) failed(err error) {
 	})
 }
 
-// chunk writes one; file is a buffer that it uses and returns.
-func (w *Writer) chunk(r *raw, file []byte) ([]byte, error) {
-	r.row, file = encode(file, r.content, r.row.First, r.entries)
-	f, err := w.write(ChunkFile(r.index), file)
-	if err == nil {
-		w.files <- f
-	}
+func (w *Writer) hasFailed() bool {
 	select {
-	case w.spare <- r.content[:0]:
+	case <-w.dead:
+		return true
 	default:
+		return false
 	}
-	r.content = nil
-	return file, err
 }
 
-// write makes a file of the snapshot, which the caller syncs.
-func (w *Writer) write(name string, b []byte) (vfs.File, error) {
+// storeOne hashes and writes a compressed chunk.
+func (w *Writer) storeOne(r *raw) error {
+	r.row.seal(r.file)
+	runtime.Gosched()
+	return w.write(ChunkFile(r.index), r.file)
+}
+
+// write makes a durable file of the snapshot.
+func (w *Writer) write(name string, b []byte) error {
 	f, err := w.dir.fs().Create(filepath.Join(w.tmp, name))
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if _, err = f.WriteAt(b, 0); err != nil {
-		return nil, errors.Join(fmt.Errorf("write %s of the snapshot of block %d: %w", name, w.meta.Header.Height, err), f.Close())
+	if _, err = f.WriteAt(b, 0); err == nil {
+		err = f.Sync()
 	}
-	return f, nil
+	if err = errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("write %s of the snapshot of block %d: %w", name, w.meta.Header.Height, err)
+	}
+	return nil
 }
 
 // Commit finishes the snapshot and makes it appear under its name, in the place of
@@ -317,12 +367,8 @@ func (w *Writer) commit() (*Snapshot, error) {
 	if old := w.signedBefore(path, m); old != nil {
 		return old, removeAll(w.dir.fs(), w.tmp)
 	}
-	f, err := w.write(ManifestFile, m.Append(nil))
-	if err != nil {
+	if err := w.write(ManifestFile, m.Append(nil)); err != nil {
 		return nil, err
-	}
-	if err := errors.Join(f.Sync(), f.Close()); err != nil {
-		return nil, fmt.Errorf("sync the manifest of the snapshot of block %d: %w", m.Header.Height, err)
 	}
 	if err := w.dir.publish(w.tmp, path); err != nil {
 		return nil, fmt.Errorf("publish snapshot %s: %w", path, err)
@@ -343,24 +389,15 @@ func (w *Writer) signedBefore(path string, m *Manifest) *Snapshot {
 	return old
 }
 
-// join lets the workers finish, and returns what failed.
+// join lets the stages finish, and returns what failed.
 func (w *Writer) join() error {
 	if !w.ended {
 		w.ended = true
-		close(w.work)
-		w.wg.Wait()
-		close(w.files)
-		w.synced.Wait()
+		w.filled.end()
+		w.hashed.end()
+		w.packed.end()
 	}
-	if w.cause != nil {
-		return w.cause
-	}
-	for i, r := range w.handed {
-		if i > 0 && bytes.Compare(w.handed[i-1].last[:], r.row.First[:]) >= 0 {
-			return refuse(ErrOrder, "path %s follows %s", r.row.First, w.handed[i-1].last)
-		}
-	}
-	return nil
+	return w.cause
 }
 
 func (w *Writer) kind() Kind {
