@@ -130,6 +130,15 @@ var (
 // Follows checks everything about h that its parent decides: link, height, time,
 // chain, sequencer and signature. The module hash is the executor's to check.
 func (h *Header) Follows(parent *Header) error {
+	if err := h.Extends(parent); err != nil {
+		return err
+	}
+	return h.VerifySignature()
+}
+
+// Extends is [Header.Follows] for a caller that calls [Header.VerifySignature] itself,
+// which needs no parent and takes longest.
+func (h *Header) Extends(parent *Header) error {
 	switch {
 	case h.ChainID != parent.ChainID:
 		return fmt.Errorf("%w: chain id %d, want %d", ErrParent, h.ChainID, parent.ChainID)
@@ -142,7 +151,7 @@ func (h *Header) Follows(parent *Header) error {
 	case h.Sequencer != parent.Sequencer:
 		return fmt.Errorf("%w: block %d has key %x, want %x", ErrSequencer, h.Height, h.Sequencer, parent.Sequencer)
 	}
-	return h.VerifySignature()
+	return nil
 }
 
 // VerifySignature checks the signature against the header's own sequencer key.

@@ -88,7 +88,7 @@ func (r *Reader) verify(b *chain.Block, p *prepared) error {
 		p = prepare(r.inspect, b)
 	}
 	start := time.Now()
-	closed, err := r.views.execute(r.exec, b, p.chunks)
+	closed, err := r.views.execute(r.exec, p)
 	if err != nil {
 		return err
 	}

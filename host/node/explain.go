@@ -68,7 +68,7 @@ func (v *verification) explain(ctx context.Context, l *offline, b *chain.Block, 
 
 // firstReceipt executes a block once more and compares its receipts.
 func firstReceipt(l *offline, b *chain.Block, stored *chain.Results) *ReceiptDifference {
-	closed, err := l.execute(l.exec, b, prepare(l.inspect, b).chunks)
+	closed, err := l.execute(l.exec, prepare(l.inspect, b))
 	if err != nil {
 		return nil
 	}
@@ -197,7 +197,7 @@ func (o *offline) advanceTo(ctx context.Context, to uint64, w *watcher) error {
 }
 
 func (o *offline) advance(b *chain.Block, w *watcher) error {
-	chunks := prepare(o.inspect, b).chunks
+	chunks := inspect(o.inspect, b.Txs)
 	open, err := o.exec.Begin(state.NewOverlay(o.versions.Tree()), b.Header.Height, b.Header.Time, b.Oracle)
 	if err != nil {
 		return err

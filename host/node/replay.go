@@ -62,7 +62,7 @@ func (l *ledger) replayTo(ctx context.Context, exec *stf.Executor, p *inspectors
 
 // reexecute executes a block that is in the store already.
 func (l *ledger) reexecute(exec *stf.Executor, v *prepared) error {
-	closed, err := l.execute(exec, v.block, v.chunks)
+	closed, err := l.execute(exec, v)
 	if err != nil {
 		return err
 	}

@@ -167,7 +167,7 @@ func (w *Writer) recoverBlock(b *store.JournaledBlock) error {
 	if err := w.storeRecovered(); err != nil {
 		return err
 	}
-	for _, c := range prepare(w.inspect, &chain.Block{Txs: b.Txs}).chunks {
+	for _, c := range inspect(w.inspect, b.Txs) {
 		if err := <-c.done; err != nil {
 			return err
 		}
