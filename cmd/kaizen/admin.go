@@ -15,7 +15,7 @@ func newAdmin(std cli.IO) *cobra.Command {
 	return cli.Group("admin", "Permissions, pauses, markets and the blacklist (admins)",
 		newPermission(std, "grant", "Give an account permissions", tx.GrantPermissions),
 		newPermission(std, "revoke", "Take permissions from an account", tx.RevokePermissions),
-		newPlain(std, "pause", "Stop everything but Admin and RevokeApiWallet", tx.PauseSystem),
+		newPlain(std, "pause", "Stop everything but Admin, RevokeApiWallet and settling", tx.PauseSystem),
 		newPlain(std, "unpause", "End the pause", tx.UnpauseSystem),
 		newOnMarket(std, "pause-market PAIR", "Take no new theses on a market", tx.PauseMarket),
 		newOnMarket(std, "unpause-market PAIR", "Take theses on a market again", tx.UnpauseMarket),
