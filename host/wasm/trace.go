@@ -73,7 +73,7 @@ func (in *instance) inputOf(name string, s []uint64) []byte {
 	case abi.ImportAccept:
 		return in.peek(s[0], 32)
 	}
-	return nil // a WASI stub, which answers everybody the same
+	return nil // a WASI call: it answers everybody the same
 }
 
 // answerOf copies what a host call answered.
