@@ -17,25 +17,17 @@ import (
 // empty directory to where it serves the block that was the newest when it began.
 // The limit is the same files over a bare connection to the disk, and the state
 // restored from there, one after the other.
-func (b *bench) bootstraps() (err error) {
-	c, err := b.theChain()
-	if err != nil {
-		return err
-	}
-	program, err := b.module()
-	if err != nil {
-		return err
-	}
-	dir := filepath.Join(b.temp, "source")
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	if err := c.copyTo(dir); err != nil {
-		return err
-	}
-	b.say("take a snapshot of %d accounts for others", b.accounts)
-	s, err := node.CreateSnapshot(b.ctx, dir, node.Deps{Program: program, Log: b.log}, node.CreateOptions{})
-	if err != nil {
-		return err
-	}
+func (b *bench) bootstraps() error {
+	return b.onCopy("source", func(_ *testChain, dir string, deps node.Deps) error {
+		s, err := b.snapshotOf(dir, deps)
+		if err != nil {
+			return err
+		}
+		return b.bootstrapsFrom(dir, s)
+	})
+}
+
+func (b *bench) bootstrapsFrom(dir string, s *snapshot.Snapshot) (err error) {
 	w, err := startWriter(dir, b.cacheDir(), b.log)
 	if err != nil {
 		return err

@@ -35,7 +35,28 @@ const (
 
 // snapshots measures how snapshots are written, restored and started from, and
 // what taking one does to the executor.
-func (b *bench) snapshots() (err error) {
+func (b *bench) snapshots() error {
+	return b.onCopy("snapshots", func(c *testChain, dir string, deps node.Deps) error {
+		s, err := b.snapshotOf(dir, deps)
+		if err != nil {
+			return err
+		}
+		tree, header, err := b.restores(s)
+		if err != nil {
+			return err
+		}
+		if err := b.writes(s, tree); err != nil {
+			return err
+		}
+		if err := b.starts(c, dir, tree, header); err != nil {
+			return err
+		}
+		return b.pausesBeside(dir)
+	})
+}
+
+// onCopy runs on a copy of the chain in a directory of its own, which is then gone.
+func (b *bench) onCopy(name string, run func(c *testChain, dir string, deps node.Deps) error) (err error) {
 	c, err := b.theChain()
 	if err != nil {
 		return err
@@ -44,27 +65,17 @@ func (b *bench) snapshots() (err error) {
 	if err != nil {
 		return err
 	}
-	dir := filepath.Join(b.temp, "snapshots")
+	dir := filepath.Join(b.temp, name)
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	if err := c.copyTo(dir); err != nil {
 		return err
 	}
+	return run(c, dir, node.Deps{Program: program, Log: b.log})
+}
+
+func (b *bench) snapshotOf(dir string, deps node.Deps) (*snapshot.Snapshot, error) {
 	b.say("take a snapshot of %d accounts", b.accounts)
-	s, err := node.CreateSnapshot(b.ctx, dir, node.Deps{Program: program, Log: b.log}, node.CreateOptions{})
-	if err != nil {
-		return err
-	}
-	tree, header, err := b.restores(s)
-	if err != nil {
-		return err
-	}
-	if err := b.writes(s, tree); err != nil {
-		return err
-	}
-	if err := b.starts(c, dir, tree, header); err != nil {
-		return err
-	}
-	return b.pausesBeside(dir)
+	return node.CreateSnapshot(b.ctx, dir, deps, node.CreateOptions{})
 }
 
 // restores measures reading with every check, the state root among them.

@@ -1,10 +1,7 @@
 package main
 
 import (
-	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"runtime"
 	"time"
 
@@ -20,29 +17,17 @@ const (
 
 // verify executes stored blocks again in parts, on one core and on all, and one
 // block on its witness alone.
-func (b *bench) verify() (err error) {
-	c, err := b.theChain()
-	if err != nil {
-		return err
-	}
-	program, err := b.module()
-	if err != nil {
-		return err
-	}
-	dir := filepath.Join(b.temp, "verify")
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	if err := c.copyTo(dir); err != nil {
-		return err
-	}
-	deps := node.Deps{Program: program, Log: b.log}
-	if err := b.verifies(c, dir, deps); err != nil {
-		return err
-	}
-	w, err := b.witnessOf(c, dir, deps)
-	if err != nil {
-		return err
-	}
-	return b.witnesses(w, program)
+func (b *bench) verify() error {
+	return b.onCopy("verify", func(c *testChain, dir string, deps node.Deps) error {
+		if err := b.verifies(c, dir, deps); err != nil {
+			return err
+		}
+		w, err := b.witnessOf(c, dir, deps)
+		if err != nil {
+			return err
+		}
+		return b.witnesses(w, deps.Program)
+	})
 }
 
 // verifies compares all cores with one.
