@@ -172,18 +172,28 @@ func (d Dir) Store(key *secp.Key, password string, cost Cost) (Entry, error) {
 	} else if !errors.Is(err, ErrNoKey) {
 		return e, err
 	}
-	b, err := Encrypt(key, password, cost)
+	b, err := seal(key, password, cost)
 	if err != nil {
 		return e, err
-	}
-	if _, err := Decrypt(b, password); err != nil {
-		return e, fmt.Errorf("check of the new file: %w", err)
 	}
 	if err := os.MkdirAll(string(d), privateDir); err != nil {
 		return e, err
 	}
 	e.Path = filepath.Join(string(d), fileName(time.Now(), e.Address))
 	return e, writeNew(e.Path, b)
+}
+
+// seal encrypts key, and opens what came of it once: a file that cannot be opened
+// would be found out when the key is needed.
+func seal(key *secp.Key, password string, cost Cost) ([]byte, error) {
+	b, err := Encrypt(key, password, cost)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := Decrypt(b, password); err != nil {
+		return nil, fmt.Errorf("check of the new file: %w", err)
+	}
+	return b, nil
 }
 
 // ChangePassword seals the key of an address under another password. The file
@@ -197,12 +207,9 @@ func (d Dir) ChangePassword(a chain.Address, old, password string, cost Cost) (E
 	if err != nil {
 		return e, err
 	}
-	b, err := Encrypt(key, password, cost)
+	b, err := seal(key, password, cost)
 	if err != nil {
 		return e, err
-	}
-	if _, err := Decrypt(b, password); err != nil {
-		return e, fmt.Errorf("check of the new file: %w", err)
 	}
 	return e, replace(e.Path, b)
 }

@@ -55,7 +55,12 @@ func executeCounters(b *testing.B, p stf.Program) {
 
 func load(t testing.TB, file []byte, e Engine) *Program {
 	t.Helper()
-	p, err := Load(context.Background(), file, Options{Engine: e, Crypto: secp.Crypto{}})
+	return loadWith(t, file, Options{Engine: e, Crypto: secp.Crypto{}})
+}
+
+func loadWith(t testing.TB, file []byte, o Options) *Program {
+	t.Helper()
+	p, err := Load(context.Background(), file, o)
 	if err != nil {
 		t.Fatal(err)
 	}

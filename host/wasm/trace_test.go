@@ -1,7 +1,6 @@
 package wasm
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -30,16 +29,7 @@ func (l *listener) names() (names []string) {
 
 func loadTraced(t *testing.T, engine Engine, tracer Tracer) *Program {
 	t.Helper()
-	p, err := Load(context.Background(), chaos.Wasm, Options{Engine: engine, Crypto: secp.Crypto{}, Tracer: tracer})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := p.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return p
+	return loadWith(t, chaos.Wasm, Options{Engine: engine, Crypto: secp.Crypto{}, Tracer: tracer})
 }
 
 // A tracer hears every host call in order, with what was asked and answered, on
