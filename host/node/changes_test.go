@@ -43,31 +43,7 @@ func takes(t testing.TB, dir string, g *chain.Genesis, height uint64) {
 	t.Helper()
 	cfg := testConfig(dir, g)
 	cfg.Snapshot = SnapshotConfig{IntervalBlocks: 10, Keep: 100, FullEvery: 3}
-	w, err := NewWriter(context.Background(), cfg, deps())
-	must(t, err)
-	taken := make(chan uint64, 100)
-	w.snaps.done = func(s *snapshot.Snapshot, err error) {
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		taken <- s.Manifest.Header.Height
-	}
-	run := start(t, w.Run)
-	for next := w.Head().Height/10*10 + 10; next <= height; next += 10 {
-		for w.Head().Height < next {
-			must(t, w.WaitFor(within(t), send(t, w, fmt.Sprintf("set k%d %d", w.Head().Height, next), fmt.Sprintf("set same %d", w.Head().Height))))
-		}
-		select {
-		case got := <-taken:
-			if got != next {
-				t.Fatalf("snapshot of block %d, want %d", got, next)
-			}
-		case <-within(t).Done():
-			t.Fatalf("no snapshot of block %d", next)
-		}
-	}
-	run.mustStop()
+	sealSnapshots(t, cfg, height)
 }
 
 // many is a state in which few keys change.

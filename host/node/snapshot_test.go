@@ -26,6 +26,14 @@ func snapshotsAt(t *testing.T, g *chain.Genesis, height, interval uint64) string
 	t.Helper()
 	cfg := testConfig(initDir(t, g), g)
 	cfg.Snapshot = SnapshotConfig{IntervalBlocks: interval, Keep: 100, Sign: true}
+	sealSnapshots(t, cfg, height)
+	return cfg.DataDir
+}
+
+// sealSnapshots runs a write node until there is a snapshot of block height, and of
+// every one before it that is due.
+func sealSnapshots(t testing.TB, cfg Config, height uint64) {
+	t.Helper()
 	w, err := NewWriter(context.Background(), cfg, deps())
 	must(t, err)
 	taken := make(chan uint64, 100)
@@ -36,8 +44,8 @@ func snapshotsAt(t *testing.T, g *chain.Genesis, height, interval uint64) string
 		}
 		taken <- s.Manifest.Header.Height
 	}
-	run := start(t, w.Run)
-	for next := interval; next <= height; next += interval {
+	run, interval := start(t, w.Run), cfg.Snapshot.IntervalBlocks
+	for next := (w.Head().Height/interval + 1) * interval; next <= height; next += interval {
 		for w.Head().Height < next {
 			must(t, w.WaitFor(within(t), send(t, w, fmt.Sprintf("set k%d %d", w.Head().Height, next), fmt.Sprintf("set same %d", w.Head().Height))))
 		}
@@ -51,7 +59,6 @@ func snapshotsAt(t *testing.T, g *chain.Genesis, height, interval uint64) string
 		}
 	}
 	run.mustStop()
-	return cfg.DataDir
 }
 
 // snapshotName is the directory of the snapshot of a block.
