@@ -7,15 +7,19 @@ package invariant
 
 import "fmt"
 
-// Violation is the value that [Hold] panics with.
+// Violation is the value that [Hold] and [Broken] panic with.
 type Violation struct{ Message string }
 
 func (v Violation) Error() string { return "invariant broken: " + v.Message }
 
 // Hold panics with a [Violation] unless ok. Arguments are only formatted on
-// failure, so a check costs its condition.
+// failure, but each that is a number is allocated before: where that would be for
+// every key or transaction, ask first and call [Broken].
 func Hold(ok bool, format string, args ...any) {
 	if !ok {
-		panic(Violation{fmt.Sprintf(format, args...)})
+		Broken(format, args...)
 	}
 }
+
+// Broken panics with a [Violation].
+func Broken(format string, args ...any) { panic(Violation{fmt.Sprintf(format, args...)}) }

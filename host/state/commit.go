@@ -39,7 +39,9 @@ const (
 // root and what takes the batch back. The root does not depend on run.
 func (t *Tree) Commit(changes []Change, run Runner) (chain.Hash, *Undo) {
 	for i := 1; i < len(changes); i++ {
-		invariant.Hold(comparePaths(&changes[i-1].Path, &changes[i].Path) < 0, "change %d of a batch is out of path order", i)
+		if comparePaths(&changes[i-1].Path, &changes[i].Path) >= 0 {
+			invariant.Broken("change %d of a batch is out of path order", i)
+		}
 	}
 	t.records.recycle()
 	ops := t.scratch.batch(len(changes))

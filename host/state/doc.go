@@ -79,6 +79,7 @@ var seed = maphash.MakeSeed()
 func tagOf(key []byte) uint32 { return uint32(maphash.Bytes(seed, key) >> 32) }
 
 func checkSizes(key, value []byte) {
-	invariant.Hold(len(key) <= MaxKeyBytes, "state key of %d bytes, limit %d", len(key), MaxKeyBytes)
-	invariant.Hold(len(value) <= MaxValueBytes, "state value of %d bytes, limit %d", len(value), MaxValueBytes)
+	if len(key) > MaxKeyBytes || len(value) > MaxValueBytes {
+		invariant.Broken("state key of %d bytes with a value of %d, limits %d and %d", len(key), len(value), MaxKeyBytes, MaxValueBytes)
+	}
 }

@@ -86,7 +86,9 @@ func (o *Overlay) Mark() int { return len(o.log) }
 
 // Revert takes back every write since mark. Marks taken after mark are void.
 func (o *Overlay) Revert(mark int) {
-	invariant.Hold(0 <= mark && mark <= len(o.log), "revert to mark %d of %d", mark, len(o.log))
+	if mark < 0 || mark > len(o.log) {
+		invariant.Broken("revert to mark %d of %d", mark, len(o.log))
+	}
 	for i := len(o.log) - 1; i >= mark; i-- {
 		l := &o.log[i]
 		if l.created {
@@ -215,7 +217,9 @@ func (o *Overlay) place(tag uint32, number int) {
 // drop removes the newest entry. Every other entry was placed before it and so
 // was never pushed past its slot: freeing that breaks no probe.
 func (o *Overlay) drop(i uint32) {
-	invariant.Hold(int(i) == len(o.entries)-1, "entry %d of %d is not the newest", i, len(o.entries))
+	if int(i) != len(o.entries)-1 {
+		invariant.Broken("entry %d of %d is not the newest", i, len(o.entries))
+	}
 	tag, mask := tagOf(o.entries[i].key), uint32(len(o.slots)-1)
 	s := tag >> o.shift
 	for uint32(o.slots[s]) != i+1 {

@@ -126,7 +126,9 @@ func (s *records) slot(class int) uint32 {
 		s.addChunk()
 	}
 	r := s.next
-	invariant.Hold(r <= maxRecord-units, "state is full: %d units of %d bytes", r, unitBytes)
+	if r > maxRecord-units {
+		invariant.Broken("state is full: %d units of %d bytes", r, unitBytes)
+	}
 	s.next += units
 	return r
 }

@@ -98,7 +98,9 @@ func (u *subtree) apply(at place, ops []op, first int) uint32 {
 	if first < u.tree.bitBelow(ref) {
 		return u.fork(at, ops, uint8(first))
 	}
-	invariant.Hold(!isLeaf(ref), "%d changes arrive at the leaf of record %d", len(ops), ref&^leafBit)
+	if isLeaf(ref) {
+		invariant.Broken("%d changes arrive at the leaf of record %d", len(ops), ref&^leafBit)
+	}
 	n := u.tree.nodes.at(ref)
 	var number [2]uint32
 	switch i := splitOps(ops, n.bit()); i {
@@ -118,7 +120,9 @@ func (u *subtree) apply(at place, ops []op, first int) uint32 {
 func (u *subtree) applyOne(at place, o *op) uint32 {
 	ref := *at.ref
 	if isLeaf(ref) {
-		invariant.Hold(o.old == ref&^leafBit, "a change of record %d arrives at the leaf of record %d", o.old, ref&^leafBit)
+		if o.old != ref&^leafBit {
+			invariant.Broken("a change of record %d arrives at the leaf of record %d", o.old, ref&^leafBit)
+		}
 		return u.leaf(at, o)
 	}
 	n := u.tree.nodes.at(ref)

@@ -87,7 +87,9 @@ func (a *nodes) alloc() uint32 {
 		a.next = max(a.next, 1)
 	}
 	ref := a.next
-	invariant.Hold(ref < leafBit, "state is full: %d inner nodes", ref)
+	if ref >= leafBit {
+		invariant.Broken("state is full: %d inner nodes", ref)
+	}
 	a.next++
 	return ref
 }

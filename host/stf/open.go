@@ -156,7 +156,9 @@ func (o *Open) Apply(tx *Tx) error {
 }
 
 func (o *Open) execute(tx *Tx) (*chain.Receipt, *Refusal, error) {
-	invariant.Hold(len(tx.Raw) <= abi.MaxTxBytes, "transaction of %d bytes reached execution", len(tx.Raw))
+	if len(tx.Raw) > abi.MaxTxBytes {
+		invariant.Broken("transaction of %d bytes reached execution", len(tx.Raw))
+	}
 	out, err := o.exec.Machine.Execute(o.state, o.ctx, tx)
 	if err != nil {
 		return nil, nil, err

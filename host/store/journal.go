@@ -259,7 +259,9 @@ func (j *Journal) Append(records []JournalRecord) error {
 // check asserts what recovery relies on.
 func (j *Journal) check(r *JournalRecord) {
 	if r.Open == nil {
-		invariant.Hold(len(r.Tx) <= abi.MaxTxBytes, "transaction of %d bytes reached the journal", len(r.Tx))
+		if len(r.Tx) > abi.MaxTxBytes {
+			invariant.Broken("transaction of %d bytes reached the journal", len(r.Tx))
+		}
 		invariant.Hold(j.height > 0, "transaction journaled before a block was opened")
 		return
 	}
