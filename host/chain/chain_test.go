@@ -223,6 +223,24 @@ func TestGenesisValidate(t *testing.T) {
 	}
 }
 
+// What may be made can be read: a chain whose node cannot read its own genesis
+// would be lost at the first restart.
+func TestLargestGenesisDecodes(t *testing.T) {
+	g := testGenesis()
+	g.Params = bytes.Repeat([]byte{7}, MaxParamsBytes)
+	b := g.Append(nil)
+	if err := g.Validate(); err != nil || len(b) > MaxGenesisBytes {
+		t.Fatalf("%d bytes of document: %v", len(b), err)
+	}
+	if got, err := DecodeGenesis(b); err != nil || got.Hash() != g.Hash() {
+		t.Errorf("the largest document reads as %v", err)
+	}
+	g.Params = append(g.Params, 7)
+	if _, err := DecodeGenesis(g.Append(nil)); !errors.Is(err, ErrMalformed) {
+		t.Errorf("a byte more: %v", err)
+	}
+}
+
 func TestBlockSize(t *testing.T) {
 	b := testBlock()
 	if got, want := b.Size(), len(b.Append(nil)); got != want {

@@ -79,7 +79,7 @@ func DecodeGenesis(b []byte) (*Genesis, error) {
 	}
 	g := &Genesis{ChainID: r.U64(), Time: r.U64(), IntervalMs: r.U64(), MaxTxsPerBlock: r.U32(), MaxStaleMs: r.U64(),
 		SettlerEnabled: r.Bool(), Settler: r.Bytes20(), Sequencer: r.Bytes32(), ModuleHash: r.Bytes32()}
-	g.Params = r.Bytes(MaxGenesisBytes / 2)
+	g.Params = r.Bytes(MaxParamsBytes)
 	if !r.Done() {
 		return nil, malformed("genesis")
 	}
