@@ -7,8 +7,10 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -503,4 +505,60 @@ func TestStalledSubscribersHoldLittle(t *testing.T) {
 	} else {
 		t.Logf("%d MB announced, heap grew by %.1f MB", announcements*blockBytes>>20, float64(grown)/(1<<20))
 	}
+}
+
+// fullListener is a port of a process that has no file descriptor left for its
+// first connections.
+type fullListener struct {
+	net.Listener
+	full int
+}
+
+func (l *fullListener) Accept() (net.Conn, error) {
+	if l.full > 0 {
+		l.full--
+		return nil, &net.OpError{Op: "accept", Net: "tcp", Err: os.NewSyscallError("accept4", syscall.EMFILE)}
+	}
+	return l.Listener.Accept()
+}
+
+func TestServeOutlastsFullProcess(t *testing.T) {
+	inBubble(t, wire.Limits{}, func(t *testing.T, w *world) {
+		start, served := time.Now(), make(chan error, 1)
+		l := &fullListener{w.network.Listen("node:9002"), 12}
+		go func() { served <- w.server.Serve(l) }()
+		c, err := wire.Dial(t.Context(), "node:9002", identity, wire.DialOptions{Dial: w.network.Dial, Limits: wire.Limits{HandshakeTimeout: time.Minute}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		// 5, 10, … 640 ms, then a second each.
+		if took, want := time.Since(start), 1275*time.Millisecond+4*time.Second; took != want {
+			t.Errorf("twelve failures cost %s, want %s", took, want)
+		}
+		if err := errors.Join(w.server.Close(), <-served); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestCloseWhileProcessIsFull(t *testing.T) {
+	inBubble(t, wire.Limits{}, func(t *testing.T, w *world) {
+		served := make(chan error, 1)
+		go func() { served <- w.server.Serve(&fullListener{w.network.Listen("node:9002"), 1 << 20}) }()
+		synctest.Wait() // it pauses after the first failure
+		if err := errors.Join(w.server.Close(), <-served); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestServeEndsWithItsListener(t *testing.T) {
+	inBubble(t, wire.Limits{}, func(t *testing.T, w *world) {
+		l := w.network.Listen("node:9002")
+		l.Close()
+		if err := w.server.Serve(l); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("a listener that is gone: %v", err)
+		}
+	})
 }

@@ -92,21 +92,51 @@ func (s *Server) Serve(l net.Listener) error {
 	s.listeners = append(s.listeners, l)
 	s.upgrade.use(l.Addr())
 	s.mu.Unlock()
+	pause := Backoff{Min: acceptPause, Max: maxAcceptPause}
 	for {
 		conn, err := l.Accept()
-		if err != nil {
-			return s.acceptError(err)
+		if err == nil {
+			pause.Reset()
+			s.accept(conn)
+			continue
 		}
-		s.accept(conn)
+		if err = s.acceptError(err, &pause); err != nil || s.isDone() {
+			return err
+		}
 	}
 }
 
-func (s *Server) acceptError(err error) error {
+// After an accept that failed for a reason that passes: the first pause, and the
+// longest.
+const acceptPause, maxAcceptPause = 5 * time.Millisecond, time.Second
+
+// acceptError waits out what passes, above all that the process has no file
+// descriptor left: a node must not stop because many connect to it. What does not
+// pass is returned.
+func (s *Server) acceptError(err error, pause *Backoff) error {
+	if s.isDone() {
+		return nil
+	}
+	var passing interface{ Temporary() bool }
+	if !errors.As(err, &passing) || !passing.Temporary() {
+		return fmt.Errorf("sync port: %w", err)
+	}
+	s.log.Warn("a connection was not accepted", "err", err)
+	t := time.NewTimer(pause.Next())
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-s.done:
+	}
+	return nil
+}
+
+func (s *Server) isDone() bool {
 	select {
 	case <-s.done:
-		return nil
+		return true
 	default:
-		return fmt.Errorf("sync port: %w", err)
+		return false
 	}
 }
 
