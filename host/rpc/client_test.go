@@ -237,6 +237,47 @@ func TestClientReconnects(t *testing.T) {
 	})
 }
 
+// TestClientWaitsForNobodysDial: a call whose time is over does not wait for
+// another one that dials.
+func TestClientWaitsForNobodysDial(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, err := client.New("ws://localhost", client.WithDialer(func(ctx context.Context, _, _ string) (net.Conn, error) {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		first := make(chan error)
+		go func() { _, err := c.Status(t.Context()); first <- err }()
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		began := time.Now()
+		if _, err := c.Status(ctx); !errors.Is(err, client.ErrUnreachable) || time.Since(began) != time.Second {
+			t.Errorf("%v after %s", err, time.Since(began))
+		}
+		if err := <-first; !errors.Is(err, client.ErrUnreachable) || time.Since(began) != client.DefaultTimeout {
+			t.Errorf("the first: %v after %s", err, time.Since(began))
+		}
+		c.Close()
+	})
+}
+
+// TestClientSaysAnyName: what is no method is for the node to say.
+func TestClientSaysAnyName(t *testing.T) {
+	w := start(t, nil)
+	defer w.stop()
+	c := w.client("http://localhost")
+	defer c.Close()
+	for _, name := range []string{"no_method", "\"\\", "\a\x7f", "\u00e9\U0001F600"} {
+		var e *client.Error
+		if err := c.Call(t.Context(), name, nil, nil); !errors.As(err, &e) || e.Code != api.CodeMethodNotFound {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+}
+
 // TestClientMeetsSomethingElse: what answers is not a node.
 func TestClientMeetsSomethingElse(t *testing.T) {
 	for _, answer := range []string{

@@ -116,7 +116,7 @@ func New(rawURL string, options ...Option) (*Client, error) {
 			u.Path = "/ws"
 		}
 		c.url = u.String()
-		c.transport = &wsTransport{url: c.url, http: c.http}
+		c.transport = newWS(c.url, c.http)
 	default:
 		return nil, fmt.Errorf("node URL %q: scheme %q, want http, https, ws or wss", rawURL, u.Scheme)
 	}
@@ -182,8 +182,12 @@ func (c *Client) call(ctx context.Context, method string, params []byte, result 
 }
 
 func encodeRequest(id uint64, method string, params []byte) []byte {
-	b := make([]byte, 0, len(params)+len(method)+64)
-	b = fmt.Appendf(b, `{"jsonrpc":"2.0","id":%d,"method":%q`, id, method)
+	name, err := json.Marshal(method)
+	if err != nil { // a string always marshals
+		panic(err)
+	}
+	b := make([]byte, 0, len(params)+len(name)+64)
+	b = fmt.Appendf(b, `{"jsonrpc":"2.0","id":%d,"method":%s`, id, name)
 	if params != nil {
 		b = append(append(b, `,"params":`...), params...)
 	}

@@ -17,7 +17,9 @@ type wsTransport struct {
 	url  string
 	http *http.Client
 
-	dialing sync.Mutex // held while dialling, so that calls share one connection
+	// dialing holds a token while a call dials, so that calls share one connection;
+	// a channel so that waiting can be given up.
+	dialing chan struct{}
 	mu      sync.Mutex // guards the rest
 	link    *link
 	closed  bool
@@ -35,6 +37,10 @@ type link struct {
 
 var errClosed = errors.New("client is closed")
 
+func newWS(url string, http *http.Client) *wsTransport {
+	return &wsTransport{url: url, http: http, dialing: make(chan struct{}, 1)}
+}
+
 func (t *wsTransport) roundTrip(ctx context.Context, id uint64, request []byte) ([]byte, error) {
 	l, err := t.connected(ctx)
 	if err != nil {
@@ -48,13 +54,24 @@ func (t *wsTransport) roundTrip(ctx context.Context, id uint64, request []byte) 
 	if err := l.conn.Write(ctx, websocket.MessageText, request); err != nil {
 		return nil, unreachable(ctx, err)
 	}
+	return l.await(ctx, answered)
+}
+
+// await waits for the answer to a call. A node that stops answers what is under
+// way, and then hangs up: when both are there, the answer was first.
+func (l *link) await(ctx context.Context, answered <-chan []byte) ([]byte, error) {
 	select {
 	case b := <-answered:
 		return b, nil
 	case <-l.broken:
-		return nil, unreachable(ctx, l.err)
 	case <-ctx.Done():
 		return nil, unreachable(ctx, ctx.Err())
+	}
+	select {
+	case b := <-answered:
+		return b, nil
+	default:
+		return nil, unreachable(ctx, l.err)
 	}
 }
 
@@ -75,8 +92,12 @@ func (t *wsTransport) connected(ctx context.Context) (*link, error) {
 	if l, err := t.current(); l != nil || err != nil {
 		return l, err
 	}
-	t.dialing.Lock()
-	defer t.dialing.Unlock()
+	select {
+	case t.dialing <- struct{}{}:
+		defer func() { <-t.dialing }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 	if l, err := t.current(); l != nil || err != nil {
 		return l, err
 	}
