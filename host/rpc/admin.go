@@ -55,8 +55,12 @@ func (s *Server) serveAdmin(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxAdminBytes))
-	if err != nil {
+	switch {
+	case errors.As(err, new(*http.MaxBytesError)):
 		writeError(w, api.NewError(api.CodeBodyTooLarge, limitDetail("bytes", maxAdminBytes)))
+		return
+	case err != nil:
+		s.writeReadError(w, err)
 		return
 	}
 	if err := http.NewResponseController(w).SetWriteDeadline(time.Time{}); err != nil {

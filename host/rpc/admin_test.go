@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/kaizenchain/kaizen/host/invariant"
 	"github.com/kaizenchain/kaizen/host/rpc/api"
 	"github.com/kaizenchain/kaizen/host/rpc/client"
 )
@@ -50,6 +51,39 @@ func TestAdmin(t *testing.T) {
 		if status != c.status || !strings.Contains(answer, c.contains) {
 			t.Errorf("%s %s %v: HTTP %d with %.200s, want %d with %s", c.method, c.path, c.header, status, answer, c.status, c.contains)
 		}
+	}
+}
+
+// TestPanicOfRoute: what goes wrong beside the methods is answered and logged too,
+// and a broken invariant ends the process.
+func TestPanicOfRoute(t *testing.T) {
+	fatal := make(chan any, 1)
+	w := start(t, func(o *Options) {
+		o.Fatal = func(v any) { fatal <- v }
+		o.Admin = Admin{Token: "secret", Routes: map[string]AdminRoute{
+			"slip":   func(context.Context, []byte) (any, error) { panic("a secret of the house") },
+			"broken": func(context.Context, []byte) (any, error) { panic(invariant.Violation{Message: "two heads"}) },
+		}}
+	})
+	defer w.stop()
+	with := map[string]string{"Authorization": "Bearer secret"}
+	status, answer := w.do("POST", "/admin/slip", "", with)
+	if status != 500 || !strings.Contains(answer, "InternalError") || strings.Contains(answer, "secret") {
+		t.Errorf("a slip: HTTP %d with %s", status, answer)
+	}
+	select {
+	case v := <-fatal:
+		t.Errorf("an ordinary panic was fatal: %v", v)
+	default:
+	}
+	w.do("POST", "/admin/broken", "", with)
+	select {
+	case v := <-fatal:
+		if v != any(invariant.Violation{Message: "two heads"}) {
+			t.Errorf("fatal with %v", v)
+		}
+	default:
+		t.Error("a broken invariant was swallowed")
 	}
 }
 

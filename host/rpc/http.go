@@ -76,6 +76,7 @@ func (s *Server) front(page http.Handler) http.Handler {
 // handler checks who asks, then routes.
 func (s *Server) handler(gets map[string]http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer s.survive(w, r)
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		if e := s.checkCaller(w.Header(), r); e != nil {
 			writeError(w, e)
@@ -98,6 +99,19 @@ func (s *Server) handler(gets map[string]http.Handler) http.Handler {
 			writeError(w, api.NewError(api.CodeHTTPMethod, sprintf("%.16q; %s takes %s", r.Method, r.URL.Path, allowed(r.URL.Path))))
 		}
 	})
+}
+
+// survive is what a panic of any path comes to: [Server.guard] has those of methods,
+// net/http would swallow the others, a broken invariant among them.
+func (s *Server) survive(w http.ResponseWriter, r *http.Request) {
+	switch v := recover(); v {
+	case nil:
+	case http.ErrAbortHandler: // how a handler asks net/http to hang up
+		panic(v)
+	default:
+		_ = s.panicked(r.URL.Path, v) // it has been logged; its text is nobody's business
+		writeStatus(w, http.StatusInternalServerError, api.NewError(api.CodeInternal, ""))
+	}
 }
 
 func allowed(path string) string {
