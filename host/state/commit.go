@@ -43,7 +43,7 @@ func (t *Tree) Commit(changes []Change, run Runner) (chain.Hash, *Undo) {
 			invariant.Broken("change %d of a batch is out of path order", i)
 		}
 	}
-	t.records.recycle()
+	t.tidy()
 	ops := t.scratch.batch(len(changes))
 	t.resolve(ops, changes, run)
 	ops, undo := t.store(ops)
@@ -146,7 +146,7 @@ func (t *Tree) storeOne(o *op) {
 	case o.old == 0:
 		o.record, o.spare = t.records.add(c.Key, c.Value), t.nodes.alloc()
 		t.index.insert(o.tag, o.record)
-	case classOf(len(c.Key), len(c.Value)) == classOf(len(c.Key), len(t.records.value(o.old))):
+	case room(len(c.Key), len(c.Value)) == t.records.roomOf(o.old):
 		o.record = o.old
 		t.records.setValue(o.record, c.Value)
 	default:
@@ -169,7 +169,7 @@ func (t *Tree) rehash(ops []op, run Runner) {
 	u.join(top)
 	u.hash()
 	for _, u := range t.scratch.subtrees {
-		t.nodes.free = append(t.nodes.free, u.freed...)
+		t.nodes.release(u.freed)
 	}
 }
 
@@ -243,6 +243,7 @@ func splitOps(ops []op, bit uint8) int {
 type scratch struct {
 	ops      []op
 	subtrees []*subtree
+	mover    *mover
 }
 
 // Limits of the memory kept: the changes of a batch and the hashes owed in one of
@@ -269,6 +270,14 @@ func (s *scratch) subtree(t *Tree, i int) *subtree {
 		s.subtrees = append(s.subtrees, newSubtree(t))
 	}
 	return s.subtrees[i]
+}
+
+// theMover is made by the first batch that has something to move.
+func (s *scratch) theMover() *mover {
+	if s.mover == nil {
+		s.mover = new(mover)
+	}
+	return s.mover
 }
 
 // release lets go of what the batch pointed to.

@@ -21,6 +21,13 @@
 // goroutine, needs the caller's lock against Commit and Rollback. An overlay
 // belongs to one goroutine until its last write; after that any number may read
 // it.
+//
+// Memory. A key takes its record (4 bytes, key and value, rounded up by an eighth at
+// most, or 16 bytes), an inner node of 76 bytes and 8 bytes in a table that is between
+// an eighth and four fifths full. Of records and nodes at most an eighth is free, and
+// some megabytes, whatever was written before: Commit moves what lies scattered, also
+// records of keys that are not in the batch. What was moved or deleted stays whole
+// where it was until the next Commit begins, for a reader who met it there.
 package state
 
 import (

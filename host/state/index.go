@@ -104,11 +104,12 @@ func (x *index) remove(slot uint32) {
 }
 
 // reserve makes sure that n keys can be added without filling the table beyond
-// four fifths, and reports whether slots have moved. A new table is at most three
-// fifths full.
+// four fifths or leaving it filled to less than an eighth, and reports whether slots
+// have moved. A new table is between three tenths and three fifths full.
 func (x *index) reserve(n int) bool {
 	old := x.table.Load()
-	if 5*(x.used+n) <= 4*len(old.slots) {
+	large := len(old.slots) > minSlots && 8*(x.keys+n) < len(old.slots)
+	if 5*(x.used+n) <= 4*len(old.slots) && !large {
 		return false
 	}
 	size := minSlots

@@ -52,7 +52,7 @@ func (u *subtree) update(at place, ops []op, first int) {
 func (u *subtree) warm(root uint32, ops []op) {
 	for len(ops) > 0 {
 		n := min(len(ops), walkers)
-		u.warmSome(root, ops[:n])
+		u.tree.warmSome(root, ops[:n])
 		ops = ops[n:]
 	}
 }
@@ -64,7 +64,7 @@ const walkers = 32
 // warmSome returns what says nothing, but without it there would be less reading.
 //
 //go:noinline
-func (u *subtree) warmSome(root uint32, ops []op) (sum byte) {
+func (t *Tree) warmSome(root uint32, ops []op) (sum byte) {
 	var at [walkers]uint32
 	for i := range ops {
 		at[i] = root
@@ -73,7 +73,7 @@ func (u *subtree) warmSome(root uint32, ops []op) (sum byte) {
 		moved = false
 		for i := range ops {
 			if at[i] != 0 && !isLeaf(at[i]) {
-				n := u.tree.nodes.at(at[i])
+				n := t.nodes.at(at[i])
 				at[i] = n.child[ops[i].bit(n.bit())]
 				sum += n.msg[nodeBytes-1]
 				moved = true

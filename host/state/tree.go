@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"math/bits"
+	"slices"
 
 	"github.com/kaizenchain/kaizen/host/chain"
 	"github.com/kaizenchain/kaizen/host/invariant"
@@ -61,10 +62,14 @@ func (n *node) place(side int) place { return place{&n.child[side], n.hash(side)
 type nodes struct {
 	chunks [][]node
 	next   uint32
-	free   []uint32
+	free   []uint32 // and numbers that are not below next any more
+	churn  int      // freed since the batch began
 }
 
-const chunkNodes = 1 << 12
+const (
+	chunkNodes = 1 << 12
+	unusedKind = 0xff // in place of innerKind: of a free node
+)
 
 func (a *nodes) at(ref uint32) *node { return &a.chunks[ref/chunkNodes][ref%chunkNodes] }
 
@@ -77,10 +82,12 @@ func (a *nodes) begin(ref uint32, bit uint8) *node {
 }
 
 func (a *nodes) alloc() uint32 {
-	if n := len(a.free); n > 0 {
-		ref := a.free[n-1]
-		a.free = a.free[:n-1]
-		return ref
+	for last := len(a.free) - 1; last >= 0; last-- {
+		ref := a.free[last]
+		a.free = a.free[:last]
+		if ref < a.next {
+			return ref
+		}
 	}
 	if a.next%chunkNodes == 0 {
 		a.chunks = append(a.chunks, make([]node, chunkNodes))
@@ -94,9 +101,44 @@ func (a *nodes) alloc() uint32 {
 	return ref
 }
 
+// release frees nodes.
+func (a *nodes) release(refs []uint32) {
+	for _, ref := range refs {
+		a.at(ref).msg[0] = unusedKind
+	}
+	a.free = append(a.free, refs...)
+	a.churn += len(refs)
+}
+
+// recycle begins a batch and returns how many nodes the one before freed.
+func (a *nodes) recycle() (churn int) {
+	churn, a.churn = a.churn, 0
+	return churn
+}
+
+// tooFree reports that more nodes are free than may be, if so many are not.
+func (a *nodes) tooFree(live int) bool {
+	return int(a.next)-1-live > int(a.next)/freeShare+chunkNodes
+}
+
+// dropLast makes the arena end before its last node, which is not in use.
+func (a *nodes) dropLast() {
+	a.next--
+	if a.next%chunkNodes > 0 {
+		return
+	}
+	last := len(a.chunks) - 1
+	a.chunks[last] = nil
+	a.chunks = a.chunks[:last]
+	if len(a.free) > int(a.next) { // most of them are beyond it
+		a.free = slices.Clone(slices.DeleteFunc(a.free, func(ref uint32) bool { return ref >= a.next }))
+	}
+}
+
 // NewTree returns a tree without keys.
 func NewTree() *Tree {
 	t := new(Tree)
+	t.records.init()
 	t.index.init(&t.records)
 	return t
 }

@@ -25,16 +25,6 @@ func TestLimitsAreTheContracts(t *testing.T) {
 	if MaxKeyBytes != abi.MaxKeyBytes || MaxValueBytes != abi.MaxValueBytes {
 		t.Fatal("limits of the state and of the module contract differ")
 	}
-	units := func(key, value int) int { return (recordHeader + key + value + unitBytes - 1) / unitBytes }
-	if largest := units(MaxKeyBytes, MaxValueBytes); int(classes[numClasses-1]) < largest || int(classes[numClasses-2]) >= largest {
-		t.Fatalf("slot classes end at %d units, the largest record has %d", classes[numClasses-1], largest)
-	}
-	for v := range MaxValueBytes + 1 {
-		c := classOf(7, v)
-		if int(classes[c]) < units(7, v) || c > 0 && int(classes[c-1]) >= units(7, v) {
-			t.Fatalf("a value of %d bytes gets class %d of %d units", v, c, classes[c])
-		}
-	}
 }
 
 // history makes random batches over few keys, so that every kind of change
@@ -145,8 +135,14 @@ func checkArena(t *testing.T, tree *Tree) {
 		n := tree.nodes.at(ref)
 		return 1 + count(n.child[0]) + count(n.child[1])
 	}
-	if used, next := count(tree.root.ref), int(tree.nodes.next); used+len(tree.nodes.free) != max(0, next-1) {
-		t.Fatalf("%d inner nodes in use and %d free of %d", used, len(tree.nodes.free), next-1)
+	free := map[uint32]bool{}
+	for _, ref := range tree.nodes.free {
+		if ref < tree.nodes.next {
+			free[ref] = true
+		}
+	}
+	if used, next := count(tree.root.ref), int(tree.nodes.next); used+len(free) != max(0, next-1) {
+		t.Fatalf("%d inner nodes in use and %d free of %d", used, len(free), next-1)
 	}
 	if want := max(0, tree.Len()-1); count(tree.root.ref) != want {
 		t.Fatalf("%d inner nodes for %d keys", count(tree.root.ref), tree.Len())
@@ -332,50 +328,35 @@ func TestBuildRefuses(t *testing.T) {
 	}
 }
 
-// TestSlotsAreReused commits values of changing sizes for long and expects the
-// memory to stop growing.
-func TestSlotsAreReused(t *testing.T) {
-	h, tree := newHistory(5, 500), NewTree()
-	size := func() uint32 { return tree.records.next }
-	var warm uint32
-	for i := range 400 {
-		o := NewOverlay(tree)
-		h.block(o, 500)
-		tree.Commit(o.Changes(), nil)
-		if i == 200 {
-			warm = size()
-		}
-	}
-	if size() > warm+warm/4 {
-		t.Fatalf("records take %d units after 400 blocks, %d after 200", size(), warm)
-	}
-	if slots := len(tree.index.table.Load().slots); slots > 2048 {
-		t.Fatalf("the index has %d slots for %d keys", slots, tree.Len())
-	}
-	same(t, tree, h.now)
-}
-
 // TestReleasedSlotsRest: a reader may have met the record of a deleted key, so
 // its slot holds no other until the next batch.
 func TestReleasedSlotsRest(t *testing.T) {
 	tree, o := NewTree(), NewOverlay(nil)
-	for i := range 100 {
+	const keys = 100
+	for i := range keys {
 		o.Set(fmt.Append(nil, "old", i), []byte("value"))
 	}
 	tree.Commit(o.Changes(), nil)
-	before := tree.records.next
 	for _, name := range []string{"new", "newer"} {
 		o = NewOverlay(tree)
+		records := map[uint32]string{}
 		tree.Ascend(chain.Hash{}, func(key, _ []byte) bool {
+			r, _ := tree.index.find(key, tagOf(key))
+			records[r] = string(key)
 			o.Delete(key)
 			return true
 		})
-		for i := range 100 {
+		for i := range keys {
 			o.Set(fmt.Append(nil, name, i), []byte("value"))
 		}
 		tree.Commit(o.Changes(), nil)
-		if tree.records.next != before+100 {
-			t.Fatalf("units up to %d are in use after %q, want %d", tree.records.next, name, before+100)
+		for r, key := range records {
+			if got := string(tree.records.key(r)); got != key {
+				t.Fatalf("record %d of key %q holds %q while it rests", r, key, got)
+			}
+		}
+		if p := &tree.records.page[1]; len(tree.records.page) != 2 || p.taken != 2*keys {
+			t.Fatalf("after %q: %d pages, %d slots taken of the first, want 1 and %d", name, len(tree.records.page)-1, p.taken, 2*keys)
 		}
 	}
 }
