@@ -3,6 +3,8 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
+	"os"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -70,7 +72,20 @@ func (m *message) read(args []string, std cli.IO) ([]byte, error) {
 	case m.file == "":
 		return []byte(args[0]), nil
 	}
-	return readInput(m.file, keys.MaxMessageBytes, std)
+	in := std.In
+	if m.file != "-" {
+		f, err := os.Open(m.file)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		in = f
+	}
+	b, err := io.ReadAll(io.LimitReader(in, keys.MaxMessageBytes+1))
+	if err == nil && len(b) > keys.MaxMessageBytes {
+		err = fmt.Errorf("message of more than %d bytes", keys.MaxMessageBytes)
+	}
+	return b, err
 }
 
 // signed is what `key sign` prints.

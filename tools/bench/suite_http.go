@@ -96,7 +96,7 @@ func (b *bench) memory(n *child) error {
 	const mb = 1 << 20
 	b.add(plain("http", "memory of the node under load", "MB", float64(s.RSS)/mb).want(atMost(700), nil).noted(fmt.Sprintf("resident, %d accounts", b.accounts)),
 		plain("http", "heap of the node under load", "MB", float64(s.Heap)/mb).noted("with what is not collected yet"),
-		plain("http", "memory of the node, highest", "MB", float64(s.MaxRSS)/mb).noted("resident, since its start"))
+		plain("http", "memory of the node, highest", "MB", float64(s.MaxRSS)/mb).want(nil, atMost(700)).noted("resident, since its start"))
 	return nil
 }
 
