@@ -104,7 +104,6 @@ func commonHeight(nodes []member) (lowest uint64) {
 // root before one that does not answer.
 func (v *cluster) judge() error {
 	var silent, different error
-	v.Agree = true
 	var first *member
 	for i := range v.Nodes {
 		m := &v.Nodes[i]

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -58,24 +57,11 @@ func runConfigInit(name, text string, std cli.IO) error {
 		_, err := io.WriteString(std.Out, text)
 		return err
 	}
-	if err := writeNewFile(name, text); err != nil {
+	if err := writeNew(name, []byte(text)); err != nil {
 		return cli.Hint(err, "'kaizen config init FILE' writes to another place, 'kaizen config init -' to standard output")
 	}
 	fmt.Fprintf(std.Err, "wrote %s\n", name)
 	return nil
-}
-
-// writeNewFile never overwrites.
-func writeNewFile(name, text string) error {
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
-	if err != nil {
-		return err
-	}
-	if _, err := io.WriteString(f, text); err != nil {
-		f.Close()
-		return fmt.Errorf("write %s: %w", name, err)
-	}
-	return f.Close()
 }
 
 func newConfigView() *cobra.Command {

@@ -25,6 +25,10 @@ import (
 // config file names.
 const localOracle = "http://" + oracleListen
 
+// maxParamsFile bounds a file of parameters, bytes. JSON takes more than what it
+// comes to; that has a limit of its own.
+const maxParamsFile = 4 * chain.MaxParamsBytes
+
 // marketModule is the name of the market in its schema.
 const marketModule = "rfq"
 
@@ -54,7 +58,7 @@ func newInit(std cli.IO) *cobra.Command {
 	f := c.Flags()
 	o.config = cli.AddConfig(f, cli.Write)
 	f.Uint64Var(&o.chainID, "chain-id", defaultChainID, "chain id, 1 or more")
-	f.StringVar(&o.params, "params", "", "`file` with the module's genesis parameters: JSON for the market, bytes as they are for another module")
+	f.StringVar(&o.params, "params", "", "`file` with the module's genesis parameters, or -: JSON for the market, bytes as they are for another module")
 	f.BoolVar(&o.dev, "dev-accounts", false, "market parameters for development: 10 funded accounts whose keys are public")
 	f.BoolVar(&o.missing, "if-missing", false, "succeed and change nothing if the directory holds a chain already")
 	out := cli.AddOutput(c)
@@ -94,7 +98,7 @@ func runInit(ctx context.Context, o *initOptions, cfg *cli.Config, out *cli.Outp
 		return err
 	}
 	defer program.Close()
-	g, err := o.genesis(&cfg.Config, program)
+	g, err := o.genesis(&cfg.Config, program, std)
 	if err != nil {
 		return err
 	}
@@ -139,7 +143,7 @@ func mustBeUnused(dir string) error {
 }
 
 // genesis is the document of a new chain, its sequencer not filled in.
-func (o *initOptions) genesis(cfg *node.Config, program stf.Program) (*chain.Genesis, error) {
+func (o *initOptions) genesis(cfg *node.Config, program stf.Program, std cli.IO) (*chain.Genesis, error) {
 	if o.dev && cfg.Settler.Address == (chain.Address{}) {
 		accounts, err := devnet.Accounts()
 		if err != nil {
@@ -154,7 +158,7 @@ func (o *initOptions) genesis(cfg *node.Config, program stf.Program) (*chain.Gen
 	if o.dev {
 		g.Params, err = devParams(program)
 	} else {
-		g.Params, err = readParams(program, o.params)
+		g.Params, err = readParams(program, o.params, std)
 	}
 	if err != nil {
 		return nil, err
@@ -176,15 +180,8 @@ func devParams(program stf.Program) ([]byte, error) {
 
 // readParams reads the market's parameters from JSON; another module gets the
 // file's bytes as they are.
-func readParams(program stf.Program, name string) ([]byte, error) {
-	info, err := os.Stat(name)
-	if err != nil {
-		return nil, err
-	}
-	if info.Size() > chain.MaxGenesisBytes {
-		return nil, fmt.Errorf("%s has %d bytes, limit %d", name, info.Size(), chain.MaxGenesisBytes)
-	}
-	b, err := os.ReadFile(name)
+func readParams(program stf.Program, name string, std cli.IO) ([]byte, error) {
+	b, err := readInput(name, maxParamsFile, std)
 	if err != nil || program.Schema().Name != marketModule {
 		return b, err
 	}
@@ -226,7 +223,7 @@ func writeNodeConfig(cfg *cli.Config, std cli.IO) (string, error) {
 		}
 		*path = absolute
 	}
-	err := writeNewFile(name, cli.WriteConfigFile(&written, cli.Write))
+	err := writeNew(name, []byte(cli.WriteConfigFile(&written, cli.Write)))
 	if errors.Is(err, fs.ErrExist) {
 		fmt.Fprintf(std.Err, "kept the config file that is there: %s\n", name)
 		return name, nil

@@ -3,8 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
-	"os"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -72,20 +70,7 @@ func (m *message) read(args []string, std cli.IO) ([]byte, error) {
 	case m.file == "":
 		return []byte(args[0]), nil
 	}
-	in := std.In
-	if m.file != "-" {
-		f, err := os.Open(m.file)
-		if err != nil {
-			return nil, err
-		}
-		defer f.Close()
-		in = f
-	}
-	b, err := io.ReadAll(io.LimitReader(in, keys.MaxMessageBytes+1))
-	if err == nil && len(b) > keys.MaxMessageBytes {
-		err = fmt.Errorf("message of more than %d bytes", keys.MaxMessageBytes)
-	}
-	return b, err
+	return readInput(m.file, keys.MaxMessageBytes, std)
 }
 
 // signed is what `key sign` prints.

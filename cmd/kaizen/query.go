@@ -19,6 +19,8 @@ import (
 	"github.com/kaizenchain/kaizen/host/rpc/api"
 	"github.com/kaizenchain/kaizen/host/rpc/client"
 	"github.com/kaizenchain/kaizen/host/state/proof"
+	"github.com/kaizenchain/kaizen/stf-modules/rfq"
+	"github.com/kaizenchain/kaizen/stf-modules/rfq/tx"
 )
 
 func newQuery(std cli.IO) *cobra.Command {
@@ -349,50 +351,74 @@ type proven struct {
 }
 
 func newQueryProof(std cli.IO) *cobra.Command {
-	q := newQuestion("proof", "Fetch the proof of an account or state key and check it here",
+	q := newQuestion("proof", "Fetch the proof of an account, thesis or state key and check it here",
 		"the result of kaizen_getProof, with verified and problem added", true)
 	account := q.cmd.Flags().String("account", "", "`address` of the account")
+	thesis := q.cmd.Flags().String("thesis", "", "`number` of the thesis")
 	key := q.cmd.Flags().String("key", "", "state key, 0x and `hex` digits")
 	q.cmd.RunE = func(c *cobra.Command, _ []string) error {
-		if (*account == "") == (*key == "") {
-			return &cli.UsageError{Command: c.CommandPath(), Err: errors.New("choose one of --account ADDRESS and --key HEX")}
+		if !exactlyOne(*account != "", *thesis != "", *key != "") {
+			return &cli.UsageError{Command: c.CommandPath(), Err: errors.New("choose one of --account ADDRESS, --thesis ID and --key HEX")}
 		}
 		at, err := q.at()
 		if err != nil {
 			return err
 		}
-		fetch, err := proofFetcher(*account, *key, at)
+		v, err := newWanted(*account, *thesis, *key, at)
 		if err != nil {
 			return err
 		}
-		return runProof(c.Context(), q, fetch, std)
+		return runProof(c.Context(), q, v, std)
 	}
 	return q.cmd
 }
 
-type fetchProof func(context.Context, *client.Client) (api.Proof, error)
-
-func proofFetcher(account, key string, at api.Ref) (fetchProof, error) {
-	if account != "" {
-		a, err := parseAddress(account)
-		return func(ctx context.Context, c *client.Client) (api.Proof, error) { return c.ProveAccount(ctx, a, at) }, err
+func exactlyOne(of ...bool) bool {
+	n := 0
+	for _, is := range of {
+		if is {
+			n++
+		}
 	}
-	k, err := api.ParseBytes(key)
-	if err != nil {
-		return nil, &cli.UsageError{Err: fmt.Errorf("--key: %w", err)}
-	}
-	return func(ctx context.Context, c *client.Client) (api.Proof, error) { return c.ProveKey(ctx, k, at) }, nil
+	return n == 1
 }
 
-func runProof(ctx context.Context, q *question, fetch fetchProof, std cli.IO) error {
+// wanted is what a proof is asked for.
+type wanted struct {
+	key   []byte // that it must be of
+	at    api.Ref
+	fetch func(context.Context, *client.Client) (api.Proof, error)
+}
+
+func newWanted(account, thesis, key string, at api.Ref) (w wanted, err error) {
+	w.at = at
+	switch {
+	case account != "":
+		var a chain.Address
+		a, err = parseAddress(account)
+		w.key, w.fetch = rfq.AccountKey(tx.Address(a)), func(ctx context.Context, c *client.Client) (api.Proof, error) { return c.ProveAccount(ctx, a, at) }
+	case thesis != "":
+		var id uint64
+		id, err = parseID(thesis)
+		w.key, w.fetch = rfq.ThesisKey(id), func(ctx context.Context, c *client.Client) (api.Proof, error) { return c.ProveThesis(ctx, id, at) }
+	default:
+		if w.key, err = api.ParseBytes(key); err != nil {
+			err = &cli.UsageError{Err: fmt.Errorf("--key: %w", err)}
+		}
+		w.fetch = func(ctx context.Context, c *client.Client) (api.Proof, error) { return c.ProveKey(ctx, w.key, at) }
+	}
+	return w, err
+}
+
+func runProof(ctx context.Context, q *question, want wanted, std cli.IO) error {
 	var problem error
 	err := answer(ctx, q, std, func(ctx context.Context, c *client.Client) (proven, error) {
-		p, err := fetch(ctx, c)
+		p, err := want.fetch(ctx, c)
 		if err != nil {
 			return proven{}, err
 		}
 		v := proven{Proof: p}
-		if problem = checkProof(&p); problem == nil {
+		if problem = want.check(&p); problem == nil {
 			v.Verified = true
 		} else {
 			v.Problem = problem.Error()
@@ -405,34 +431,28 @@ func runProof(ctx context.Context, q *question, fetch fetchProof, std cli.IO) er
 	return err
 }
 
-// checkProof believes nothing that the node says but the sequencer's signature:
-// header hash and signature, the proof against the header's state root, and that
-// it shows the value that was claimed.
-func checkProof(p *api.Proof) error {
-	header, err := p.Header.Chain()
+// check believes nothing that the node says but who the sequencer is: that the
+// answer is about what was asked for, and everything that [proof.Answer.Verify]
+// checks.
+func (w *wanted) check(p *api.Proof) error {
+	if !bytes.Equal(p.Key, w.key) {
+		return fmt.Errorf("asked for key %s, the node proves %s", hexOf(w.key), hexOf(p.Key))
+	}
+	if n, ok := w.at.Number(); ok && p.Header.Height != n {
+		return fmt.Errorf("asked for block %d, the node proves block %d", n, p.Header.Height)
+	}
+	if h, ok := w.at.Hash(); ok && p.Header.Hash != h {
+		return fmt.Errorf("asked for block %s, the node proves block %s", h, p.Header.Hash)
+	}
+	b, err := json.Marshal(p)
 	if err != nil {
 		return err
 	}
-	if got := header.Hash(); got != p.Header.Hash {
-		return fmt.Errorf("header hashes to %s, the node says %s", got, p.Header.Hash)
-	}
-	if header.Height > 0 { // genesis is not signed: its hash is what one knows of it
-		if err := header.VerifySignature(); err != nil {
-			return err
-		}
-	}
-	decoded, err := proof.Decode(p.Proof)
+	a, err := proof.ParseAnswer(b)
 	if err != nil {
 		return err
 	}
-	value, present, err := proof.Verify(header.StateRoot, p.Key, &decoded)
-	if err != nil {
-		return err
-	}
-	if claimed := p.Value != nil; claimed != present || present && string(value) != string(*p.Value) {
-		return fmt.Errorf("the proof shows another value than the node says")
-	}
-	return nil
+	return a.Verify()
 }
 
 func printProof(t *cli.Table, v *proven) {

@@ -6,8 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -362,16 +360,11 @@ const maxQuoteBytes = 16 << 10
 
 // readQuote reads a quote as solvers give it: itself, or their whole answer, or
 // what `tx rfq accept --dry-run -o json` makes of that.
-func readQuote(name string, in io.Reader) (*market.Quote, error) {
-	if name != "-" {
-		f, err := os.Open(name)
-		if err != nil {
-			return nil, err
-		}
-		defer f.Close()
-		in = f
+func readQuote(name string, std cli.IO) (*market.Quote, error) {
+	b, err := readInput(name, maxQuoteBytes, std)
+	if errors.Is(err, errInputSize) {
+		return nil, cli.Usagef("quote in %s: %w", name, err)
 	}
-	b, err := io.ReadAll(io.LimitReader(in, maxQuoteBytes+1))
 	if err != nil {
 		return nil, err
 	}
@@ -392,9 +385,6 @@ func readQuote(name string, in io.Reader) (*market.Quote, error) {
 var quoteMembers = []string{"thesis_type", "base", "quote", "lower", "upper", "bet_amount", "payout", "start", "end", "deadline", "user", "solver", "salt"}
 
 func decodeQuote(b []byte) (*market.Quote, error) {
-	if len(b) > maxQuoteBytes {
-		return nil, fmt.Errorf("more than %d bytes", maxQuoteBytes)
-	}
 	var members map[string]json.RawMessage
 	if err := json.Unmarshal(b, &members); err != nil {
 		return nil, err
@@ -427,7 +417,7 @@ func newSignQuote(std cli.IO) *cobra.Command {
 	}
 	signer, out := cli.AddSigner(c.Flags()), cli.AddOutput(c)
 	c.RunE = func(_ *cobra.Command, args []string) error {
-		q, err := readQuote(args[0], std.In)
+		q, err := readQuote(args[0], std)
 		if err != nil {
 			return err
 		}
@@ -460,7 +450,7 @@ func newSubmit(std cli.IO) *cobra.Command {
 		if err != nil || len(sig) != len(tx.Signature{}) {
 			return nil, cli.Usagef("--user-signature %.40q: want 0x and 130 hex digits", signature)
 		}
-		q, err := readQuote(args[0], std.In)
+		q, err := readQuote(args[0], std)
 		if err != nil {
 			return nil, err
 		}

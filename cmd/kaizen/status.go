@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -20,6 +21,9 @@ func newStatus(std cli.IO) *cobra.Command {
 		"Exit codes: 3 if roots or chains differ, 5 if a node does not answer."
 	q.cmd.Example = "  kaizen status\n  kaizen status http://127.0.0.1:8545 http://127.0.0.1:8547"
 	q.cmd.RunE = func(c *cobra.Command, args []string) error {
+		if len(args) > 0 && c.Flags().Changed("rpc-url") {
+			return &cli.UsageError{Command: c.CommandPath(), Err: errors.New("choose one of URL and --rpc-url")}
+		}
 		if len(args) > 1 {
 			return runCluster(c.Context(), args, q.out, std)
 		}

@@ -257,7 +257,8 @@ func printPermissions(t *cli.Table, v *permissionsAnswer) {
 	}
 }
 
-// maxHistoryPages bounds what `query history` asks for: more than the chain keeps.
+// maxHistoryPages bounds what `query history` asks for: more than the chain keeps,
+// 65,536 prices of a market in pages of [query.MaxHistory].
 const maxHistoryPages = 64
 
 // history is the pages of kaizen_getOracleHistory in one.
@@ -350,17 +351,19 @@ func fetchHistory(ctx context.Context, c *client.Client, pair string, s timeSpan
 		}
 	}
 	v.Prices = []recordedPrice{}
-	for from := s.from; ; from = *v.Next {
+	from := s.from
+	for range maxHistoryPages {
 		var page history
 		if err := c.Call(ctx, "kaizen_getOracleHistory", []any{pair, from, s.to, at}, &page); err != nil {
 			return v, err
 		}
 		page.Prices = append(v.Prices, page.Prices...)
-		v = page
-		if v.Next == nil || len(v.Prices) > maxHistoryPages*1000 {
+		if v = page; v.Next == nil {
 			return v, nil
 		}
+		from = *v.Next
 	}
+	return v, fmt.Errorf("prices of %.80q: the node has more than %d pages of them", pair, maxHistoryPages)
 }
 
 func printHistory(t *cli.Table, v *history) {

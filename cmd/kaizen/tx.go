@@ -59,6 +59,9 @@ func newOrder(std cli.IO, use, short string, build func(args []string) (*tx.Tran
 		if o.delivery.simulate && o.print {
 			return &cli.UsageError{Command: c.CommandPath(), Err: errors.New("choose one of --simulate and --print")}
 		}
+		if err := o.delivery.valid(c); err != nil {
+			return err
+		}
 		t, err := build(args)
 		if err != nil {
 			return err
@@ -114,6 +117,14 @@ func (d *delivery) add(f *pflag.FlagSet) {
 	f.BoolVar(&d.simulate, "simulate", false, "show what would happen and change nothing")
 	f.StringVar(&d.after, "height", string(api.TagLatest), "with --simulate: after which block, by height, hash or `tag`")
 	f.BoolVar(&d.hurry, "no-wait", false, "return as soon as it is executed and durable, before its block is sealed")
+}
+
+// valid refuses a height that says nothing: whoever gives one wants nothing sent.
+func (d *delivery) valid(c *cobra.Command) error {
+	if c.Flags().Changed("height") && !d.simulate {
+		return &cli.UsageError{Command: c.CommandPath(), Err: errors.New("--height is about --simulate, and there is none; nothing was sent")}
+	}
+	return nil
 }
 
 // submit sends a signed transaction, prints its receipt, and fails if it did.
@@ -310,6 +321,9 @@ func newSend(std cli.IO) *cobra.Command {
 	how.add(c.Flags())
 	c.Long = c.Short + "." + txLong
 	c.RunE = func(c *cobra.Command, args []string) error {
+		if err := how.valid(c); err != nil {
+			return err
+		}
 		raw, err := readHex(args[0], std.In)
 		if err != nil {
 			return err

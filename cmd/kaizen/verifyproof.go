@@ -47,7 +47,7 @@ func newVerifyProof(std cli.IO) *cobra.Command {
 		if *root != "" && (trusted.key != "" || trusted.block != "") {
 			return &cli.UsageError{Command: c.CommandPath(), Err: errors.New("with --root the header is not looked at: neither --trusted-key nor --trusted-block goes with it")}
 		}
-		b, err := readInput(args[0], proof.MaxAnswerBytes, std)
+		b, err := readEvidence(args[0], proof.MaxAnswerBytes, std)
 		if err != nil {
 			return err
 		}

@@ -5,10 +5,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -87,20 +85,6 @@ func runExport(ctx context.Context, dir string, height uint64, file string, deps
 		t.Row("transactions", v.Txs)
 		t.Row("size", fmt.Sprintf("%d bytes: block %d, proof %d", v.Bytes, v.BlockBytes, v.ProofBytes))
 	})
-}
-
-// writeNew writes a file that appears whole or not at all, and replaces none.
-func writeNew(file string, b []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(file), filepath.Base(file)+".*.tmp")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name()) // of no effect once it is renamed
-	_, err = f.Write(b)
-	if err = errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	return os.Link(f.Name(), file) // unlike a rename it replaces nothing
 }
 
 // vouching is what the caller knows to be the chain's.
@@ -185,7 +169,7 @@ func newVerifyWitness(std cli.IO) *cobra.Command {
 	flags := cli.AddConfig(c.Flags(), cli.Write, "stf.file", "stf.engine", "stf.cache_dir", "log.level", "log.format")
 	out := cli.AddOutput(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
-		b, err := readInput(args[0], witness.MaxBytes, std)
+		b, err := readEvidence(args[0], witness.MaxBytes, std)
 		if err != nil {
 			return err
 		}
@@ -244,22 +228,4 @@ func printWitnessed(t *cli.Table, v *witnessed) {
 	if v.Error != "" {
 		t.Row("error", v.Error)
 	}
-}
-
-// readInput reads a file, or standard input if its name is -, of at most limit bytes.
-func readInput(name string, limit int, std cli.IO) ([]byte, error) {
-	r := std.In
-	if name != "-" {
-		f, err := os.Open(name)
-		if err != nil {
-			return nil, err
-		}
-		defer f.Close()
-		r = f
-	}
-	b, err := io.ReadAll(io.LimitReader(r, int64(limit)+1))
-	if err == nil && len(b) > limit {
-		err = fmt.Errorf("%w: %s has more than %d bytes", node.ErrVerification, name, limit)
-	}
-	return b, err
 }

@@ -1,11 +1,11 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/kaizenchain/kaizen/host/chain"
 	"github.com/kaizenchain/kaizen/host/follow"
@@ -24,10 +24,8 @@ type applier struct {
 func (a *applier) Handle(e follow.Event) error {
 	switch e := e.(type) {
 	case follow.BlocksAdded:
-		for _, b := range e.Blocks {
-			if err := a.add(b); err != nil {
-				return err
-			}
+		if err := a.add(e.Blocks); err != nil {
+			return err
 		}
 	case follow.ChainPruned:
 		if err := a.r.rollback(e.Target); err != nil {
@@ -45,28 +43,55 @@ func (a *applier) Handle(e follow.Event) error {
 	return nil
 }
 
-// add verifies and stores one block.
-func (a *applier) add(b *chain.Block) error {
+// add verifies and stores blocks: each is executed while the one before is compared
+// and stored. Those before one that does not come out are stored.
+func (a *applier) add(blocks []*chain.Block) error {
+	run := pipeline{ledger: a.r.views.ledger, exec: a.r.exec, settle: a.r.settle, done: a.settled}
+	for _, b := range blocks {
+		if err := a.addOne(&run, b); err != nil {
+			return cmp.Or(a.judge(run.finish()), err)
+		}
+	}
+	return a.judge(run.finish())
+}
+
+func (a *applier) addOne(run *pipeline, b *chain.Block) error {
 	r := a.r
 	p := a.source.take(b)
 	hash := b.Header.Hash()
 	if err := r.refused[hash]; err != nil {
 		return err
 	}
-	if b.Header.Height <= r.Verified() {
+	if b.Header.Height <= run.tip().header.Height {
 		return r.known(b, hash)
 	}
-	err := r.verify(b, p)
+	if p == nil {
+		p = prepare(r.inspect, b)
+	}
+	return a.judge(run.add(p))
+}
+
+// judge tells a block that is wrong from a failure of this node's own, and remembers
+// it.
+func (a *applier) judge(err error) error {
+	var of *blockError
 	switch {
 	case err == nil:
-		r.behind.moved(b.Header.Height, a.source.proposed, len(b.Txs))
 		return nil
-	case errors.Is(damaged(err), ErrVerification):
-		err = damaged(err)
-		r.refuse(b, hash, err)
+	case errors.As(err, &of) && errors.Is(damaged(of.err), ErrVerification):
+		err = damaged(of.err)
+		a.r.refuse(of.block, of.block.Header.Hash(), err)
 		return err
 	}
 	return &fatalError{err}
+}
+
+// settled notes a block that is verified and stored.
+func (a *applier) settled(b *settling) {
+	meters := a.r.views.meters
+	meters.execute.Observe(b.executed.Seconds())
+	meters.verify.Observe((b.executed + b.compared).Seconds())
+	a.r.behind.moved(b.block.Header.Height, a.source.proposed, len(b.block.Txs))
 }
 
 // known accepts a block that is stored already: the cursors are behind the log
@@ -82,22 +107,12 @@ func (r *Reader) known(b *chain.Block, hash chain.Hash) error {
 	return nil
 }
 
-// verify executes a block in full and makes it durable if every root matches.
-func (r *Reader) verify(b *chain.Block, p *prepared) error {
-	if p == nil {
-		p = prepare(r.inspect, b)
-	}
-	start := time.Now()
-	closed, err := r.views.execute(r.exec, p)
+// settle makes an executed block durable if every root matches, and tells everybody.
+func (r *Reader) settle(b *settling, alone func()) error {
+	block, err := r.views.append(b.closed, adopt(&b.block.Header), alone)
 	if err != nil {
 		return err
 	}
-	r.views.meters.execute.Since(start)
-	block, err := r.views.append(closed, adopt(&b.Header))
-	if err != nil {
-		return err
-	}
-	r.views.meters.verify.Since(start)
 	r.oracle.Store(&block.Oracle)
 	r.serve.announce(block)
 	r.snaps.sealed(block.Header.Height)

@@ -124,7 +124,7 @@ func (n *dayNode) block() {
 	must(t, err)
 	start, busy := time.Now(), n.busy()
 	must(t, n.journal.Append(records))
-	b, err := l.append(closed, func(h *chain.Header) error { h.Sign(testKey); return nil })
+	b, err := l.append(closed, func(h *chain.Header) error { h.Sign(testKey); return nil }, nil)
 	must(t, err)
 	if took := time.Since(start); busy || n.busy() {
 		n.pruning = append(n.pruning, took)

@@ -11,7 +11,10 @@
 //	                                                  │ tick or full
 //	                                                  ▼
 //	                                               sealer: root, sign, block log (fsync), publish
-//	read node:   doorbell or poll ─▶ pass ─▶ inspect ahead ─▶ execute, compare roots ─▶ block log ─▶ publish
+//	read node:   doorbell or poll ─▶ pass ─▶ inspect ahead ─▶ execute
+//	                                                             │ beside the next block
+//	                                                             ▼
+//	                                                          compare roots ─▶ block log ─▶ publish
 //
 // A Writer and a Reader may be used from any goroutine once Run has been called;
 // every exported method says if it blocks.

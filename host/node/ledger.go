@@ -105,13 +105,14 @@ func (l *ledger) headID() chain.BlockID {
 }
 
 // append commits a closed block, lets finish complete or compare its header, and
-// makes it durable. An error of finish takes the state back to the parent.
-func (l *ledger) append(c *stf.Closed, finish func(*chain.Header) error) (*chain.Block, error) {
+// makes it durable. An error of finish takes the state back to the parent, as soon as
+// alone returns (nil: at once), since nobody may execute on it then.
+func (l *ledger) append(c *stf.Closed, finish func(*chain.Header) error, alone func()) (*chain.Block, error) {
 	changes := c.Overlay.Changes()
 	c.Hash()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	header, err := l.commit(c, changes, finish)
+	header, err := l.commit(c, changes, finish, alone)
 	if err != nil {
 		return nil, err
 	}
@@ -126,12 +127,15 @@ func (l *ledger) append(c *stf.Closed, finish func(*chain.Header) error) (*chain
 	return block, nil
 }
 
-func (l *ledger) commit(c *stf.Closed, changes []state.Change, finish func(*chain.Header) error) (chain.Header, error) {
+func (l *ledger) commit(c *stf.Closed, changes []state.Change, finish func(*chain.Header) error, alone func()) (chain.Header, error) {
 	start := time.Now()
 	root := l.versions.Commit(c.Height, changes, l.run)
 	l.meters.root.Since(start)
 	header := c.Header(&l.head, root)
 	if err := finish(&header); err != nil {
+		if alone != nil {
+			alone()
+		}
 		if back := l.versions.Rollback(c.Height-1, l.run); back != nil {
 			return header, fmt.Errorf("take back block %d: %w", c.Height, errors.Join(back, err))
 		}
@@ -163,15 +167,14 @@ func (l *ledger) maintain(log *slog.Logger) {
 	}
 }
 
-// execute runs a sealed block on the state of its parent, which must be the
-// head, and returns it closed. Every check that does not need the new state root
-// is done here or before.
-func (l *ledger) execute(exec *stf.Executor, v *prepared) (*stf.Closed, error) {
+// execute runs a sealed block on its parent, and returns it closed. Every check that
+// does not need the new state root is done here or before.
+func (l *ledger) execute(exec *stf.Executor, v *prepared, on tip) (*stf.Closed, error) {
 	b, h := v.block, &v.block.Header
 	if h.ModuleHash != exec.Hash {
 		return nil, fmt.Errorf("%w: block %d names %s, loaded is %s", stf.ErrModule, h.Height, h.ModuleHash, exec.Hash)
 	}
-	if err := h.Extends(&l.head); err != nil {
+	if err := h.Extends(on.header); err != nil {
 		return nil, err
 	}
 	if v.signature != nil {
@@ -180,7 +183,7 @@ func (l *ledger) execute(exec *stf.Executor, v *prepared) (*stf.Closed, error) {
 	if err := b.CheckBesideTxs(l.genesis.MaxTxsPerBlock); err != nil {
 		return nil, err
 	}
-	closed, err := l.apply(exec, b, v.chunks)
+	closed, err := apply(exec, b, v.chunks, on.state)
 	if err == nil {
 		return closed, b.CheckTxs(closed.TxsRoot())
 	}
@@ -194,8 +197,8 @@ func (l *ledger) execute(exec *stf.Executor, v *prepared) (*stf.Closed, error) {
 
 // apply executes a block's transactions as they have been inspected: each was
 // hashed there, which decides last whether they are those of the header.
-func (l *ledger) apply(exec *stf.Executor, b *chain.Block, chunks []*chunk) (*stf.Closed, error) {
-	open, err := exec.Begin(state.NewOverlay(l.versions.Tree()), b.Header.Height, b.Header.Time, b.Oracle)
+func apply(exec *stf.Executor, b *chain.Block, chunks []*chunk, on state.View) (*stf.Closed, error) {
+	open, err := exec.Begin(state.NewOverlay(on), b.Header.Height, b.Header.Time, b.Oracle)
 	if err != nil {
 		return nil, err
 	}

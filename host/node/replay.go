@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -43,38 +44,29 @@ func (l *ledger) replayTo(ctx context.Context, exec *stf.Executor, p *inspectors
 		}
 	}()
 	txs := uint64(0)
-	for v := range blocks {
-		if v.err != nil {
-			return damaged(v.err)
-		}
-		start := time.Now()
-		if err := l.reexecute(exec, v); err != nil {
-			return damaged(fmt.Errorf("block %d: %w", v.block.Header.Height, err))
-		}
-		txs += uint64(len(v.block.Txs))
+	err := l.reexecute(exec, blocks, func(b *settling) {
+		txs += uint64(len(b.block.Txs))
 		if visit != nil {
-			visit(v.block, time.Since(start))
+			visit(b.block, b.executed+b.compared)
 		}
-		progress(v.block.Header.Height-from+1, to-from+1, txs)
-	}
-	return ctx.Err()
+		progress(b.block.Header.Height-from+1, to-from+1, txs)
+	})
+	return damaged(cmp.Or(err, ctx.Err()))
 }
 
-// reexecute executes a block that is in the store already.
-func (l *ledger) reexecute(exec *stf.Executor, v *prepared) error {
-	closed, err := l.execute(exec, v)
-	if err != nil {
-		return err
+// reexecute executes blocks that are in the store already, up to the first that is
+// wrong or cannot be read.
+func (l *ledger) reexecute(exec *stf.Executor, blocks <-chan *prepared, done func(*settling)) error {
+	run := pipeline{ledger: l, exec: exec, settle: l.recommit, done: done}
+	for v := range blocks {
+		if v.err != nil {
+			return cmp.Or(run.finish(), v.err)
+		}
+		if err := run.add(v); err != nil {
+			return err
+		}
 	}
-	changes := closed.Overlay.Changes()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	header, err := l.commit(closed, changes, adopt(&v.block.Header))
-	if err != nil {
-		return err
-	}
-	l.setHead(header)
-	return nil
+	return run.finish()
 }
 
 // stored reads blocks from the store until ctx ends.

@@ -273,7 +273,7 @@ func testLedger(t testing.TB, g *chain.Genesis, history int) (*ledger, func(n in
 		}
 		closed, err := open.Close()
 		must(t, err)
-		b, err := l.append(closed, func(h *chain.Header) error { h.Sign(testKey); return nil })
+		b, err := l.append(closed, func(h *chain.Header) error { h.Sign(testKey); return nil }, nil)
 		must(t, err)
 		return b.Header
 	}

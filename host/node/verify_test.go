@@ -42,7 +42,7 @@ func builtChain(t *testing.T, n, interval uint64) string {
 		}
 		closed, err := open.Close()
 		must(t, err)
-		_, err = l.append(closed, func(h *chain.Header) error { h.Sign(testKey); return nil })
+		_, err = l.append(closed, func(h *chain.Header) error { h.Sign(testKey); return nil }, nil)
 		must(t, err)
 	}
 	must(t, errors.Join(exec.Machine.Close(), st.Close()))

@@ -187,7 +187,7 @@ func (w *Writer) storeRecovered() error {
 	rd := w.core.Ready()
 	w.core.Advance()
 	for _, c := range rd.Sealed {
-		if _, err := w.views.append(c, w.sign); err != nil {
+		if _, err := w.views.append(c, w.sign, nil); err != nil {
 			return err
 		}
 		w.core.Committed(c.Height)
@@ -388,7 +388,7 @@ func (w *Writer) runSealer(ctx context.Context) error {
 }
 
 func (w *Writer) seal(ctx context.Context, c closed) error {
-	block, err := w.views.append(c.Closed, w.sign)
+	block, err := w.views.append(c.Closed, w.sign, nil)
 	if err != nil {
 		return err
 	}

@@ -1,11 +1,14 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/pflag"
 	"golang.org/x/term"
@@ -60,16 +63,40 @@ func (p *PasswordFlag) ReadNew(std IO) (string, error) {
 	return first, err
 }
 
-// ask reads a line from the terminal without showing it.
+// ask reads a line from the terminal without showing it. An interrupt ends it, and
+// leaves a terminal that shows again what is typed.
 func ask(std IO, prompt string) (string, error) {
 	f, isFile := std.In.(*os.File)
 	if !isFile || !term.IsTerminal(int(f.Fd())) {
 		return "", Hint(errors.New("a password is needed and there is no terminal to ask for it"), "use --password-file FILE")
 	}
+	fd := int(f.Fd())
+	shown, err := term.GetState(fd)
+	if err != nil {
+		return "", fmt.Errorf("terminal: %w", err)
+	}
+	interrupt := make(chan os.Signal, 1)
+	signal.Notify(interrupt, os.Interrupt, syscall.SIGTERM)
+	defer signal.Stop(interrupt)
 	fmt.Fprint(std.Err, prompt)
-	b, err := term.ReadPassword(int(f.Fd()))
-	fmt.Fprintln(std.Err)
-	return string(b), err
+	defer fmt.Fprintln(std.Err)
+	done := make(chan typed, 1)
+	go func() {
+		b, err := term.ReadPassword(fd)
+		done <- typed{string(b), err}
+	}()
+	select {
+	case t := <-done:
+		return t.text, t.err
+	case <-interrupt: // nothing ends the read but the process, which is next
+		return "", errors.Join(context.Canceled, term.Restore(fd, shown))
+	}
+}
+
+// typed is what somebody has typed.
+type typed struct {
+	text string
+	err  error
 }
 
 // KeysDir is the directory of keystore files inside a data directory.

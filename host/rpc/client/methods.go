@@ -84,6 +84,11 @@ func (c *Client) ProveAccount(ctx context.Context, a chain.Address, at api.Ref) 
 	return v, c.Call(ctx, "kaizen_getProof", []any{map[string]any{"account": a}, at}, &v)
 }
 
+// ProveThesis is kaizen_getProof of a thesis.
+func (c *Client) ProveThesis(ctx context.Context, id uint64, at api.Ref) (v api.Proof, err error) {
+	return v, c.Call(ctx, "kaizen_getProof", []any{map[string]any{"thesis": id}, at}, &v)
+}
+
 // ProveKey is kaizen_getProof of a state key.
 func (c *Client) ProveKey(ctx context.Context, key []byte, at api.Ref) (v api.Proof, err error) {
 	return v, c.Call(ctx, "kaizen_getProof", []any{map[string]any{"key": api.Bytes(key)}, at}, &v)
