@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"slices"
 	"strconv"
 	"sync"
 
@@ -37,6 +38,8 @@ type hub struct {
 	rollbacks uint64    // of the chain that all cursors speak of
 	recent    []removal // the newest blocks, ascending, up to at
 	cache     feedCache
+	filters   map[string]*filter // of the subscriptions, by their key
+	newest    matches
 	running   bool
 	done      chan struct{} // closed when the tailer has ended
 }
@@ -64,8 +67,8 @@ const (
 type subscription struct {
 	id      uint64
 	session *session
-	filter  filter
-	prefix  []byte // of a notification: up to the subscription's name
+	filter  *filter // one for all that want the same
+	prefix  []byte  // of a notification: up to the subscription's name
 
 	state state
 	live  bool // it was up to date once
@@ -92,7 +95,7 @@ const (
 )
 
 func newHub(s *Server) *hub {
-	return &hub{server: s, loads: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)), subs: map[*subscription]struct{}{}, done: make(chan struct{})}
+	return &hub{server: s, loads: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)), subs: map[*subscription]struct{}{}, filters: map[string]*filter{}, done: make(chan struct{})}
 }
 
 func (sub *subscription) name() string { return "0x" + strconv.FormatUint(sub.id, 16) }
@@ -104,7 +107,7 @@ func (h *hub) subscribe(c *session, q filter, from origin) (*subscription, error
 	if err := h.admit(c); err != nil {
 		return nil, err
 	}
-	sub := &subscription{session: c, filter: q}
+	sub := &subscription{session: c, filter: &q}
 	for {
 		w := h.sync()
 		err := h.place(sub, from, w)
@@ -122,8 +125,9 @@ func (h *hub) subscribe(c *session, q filter, from origin) (*subscription, error
 	h.nextID++
 	sub.id, sub.reported = h.nextID, sub.height
 	sub.prefix = fmt.Appendf(nil, `{"jsonrpc":"2.0","method":%q,"params":{"subscription":%q`, api.NotifySubscription, sub.name())
+	sub.filter = h.share(&q)
 	h.subs[sub] = struct{}{}
-	c.subscriptions++
+	c.subs = append(c.subs, sub)
 	h.server.metrics.subscriptions.WithLabelValues(topicNames[q.topic]).Inc()
 	if !h.running {
 		h.running = true
@@ -138,7 +142,7 @@ func (h *hub) admit(c *session) error {
 	switch {
 	case c.ended:
 		return ErrStopping
-	case c.subscriptions >= l.MaxSubscriptions:
+	case len(c.subs) >= l.MaxSubscriptions:
 		limit, most = "subscriptions", l.MaxSubscriptions
 	case len(h.subs) >= l.MaxTotalSubscriptions:
 		limit, most = "total_subscriptions", l.MaxTotalSubscriptions
@@ -234,10 +238,10 @@ func (h *hub) activate(subs []*subscription) {
 // ready puts a subscription into its session's queue.
 func (h *hub) ready(sub *subscription, s state) {
 	sub.state = s
-	sub.session.queue = append(sub.session.queue, sub)
-	select {
-	case sub.session.wake <- struct{}{}:
-	default:
+	c := sub.session
+	c.queue = append(c.queue, sub)
+	if !c.ended {
+		c.writes.add(&c.wg, c.write)
 	}
 }
 
@@ -245,13 +249,11 @@ func (h *hub) ready(sub *subscription, s state) {
 func (h *hub) unsubscribe(c *session, name string) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for sub := range h.subs {
-		if sub.session == c && sub.name() == name {
-			h.drop(sub)
-			return true
-		}
+	i := slices.IndexFunc(c.subs, func(sub *subscription) bool { return sub.name() == name })
+	if i >= 0 {
+		h.drop(c.subs[i])
 	}
-	return false
+	return i >= 0
 }
 
 // end drops the subscriptions of a session that is over.
@@ -259,19 +261,16 @@ func (h *hub) end(c *session) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	c.ended, c.queue = true, nil
-	if c.subscriptions == 0 {
-		return
-	}
-	for sub := range h.subs {
-		if sub.session == c {
-			h.drop(sub)
-		}
+	for len(c.subs) > 0 {
+		h.drop(c.subs[0])
 	}
 }
 
 func (h *hub) drop(sub *subscription) {
 	delete(h.subs, sub)
-	sub.session.subscriptions--
+	c := sub.session
+	c.subs = slices.DeleteFunc(c.subs, func(s *subscription) bool { return s == sub })
+	h.release(sub.filter)
 	sub.state, sub.feed = stateGone, nil
 	h.server.metrics.subscriptions.WithLabelValues(topicNames[sub.filter.topic]).Dec()
 }
@@ -361,21 +360,22 @@ func (h *hub) publish(height uint64, f *feed, err error) {
 	h.at = height
 	if err == nil {
 		h.remember(f)
+		h.newest.reset(f)
 	}
 	for sub := range h.subs {
 		switch {
 		case sub.state == stateReady && sub.live && h.at-min(h.at, sub.last.Height) > uint64(h.server.limits.MaxSubscriptionLag):
 			h.close(sub, api.ReasonSlow)
 		case sub.state != stateLive || sub.height > height:
-		case err != nil || !sub.pass(f):
+		case err != nil || !h.pass(sub, f):
 			h.ready(sub, stateReady) // its session finds out what there is
 		}
 	}
 }
 
 // pass moves the cursor over a block that has nothing for the subscription.
-func (sub *subscription) pass(f *feed) bool {
-	n, err := f.next(&sub.filter, sub.first)
+func (h *hub) pass(sub *subscription, f *feed) bool {
+	n, err := h.find(f, sub)
 	if n != nil || err != nil || !sub.continues(f) {
 		return false
 	}
@@ -451,19 +451,27 @@ func (h *hub) takeBack(sub *subscription, kept uint64) bool {
 	return true
 }
 
-// next is the next notification of a session, in its scratch buffer; nil if there
-// is none now. Subscriptions take turns.
-func (h *hub) next(c *session) []byte {
+// notification is one message to a client, in two pieces of which others may send
+// the second as well.
+type notification struct{ prefix, body []byte }
+
+// next appends the next notifications of a session to dst: those that there are
+// without reading a block, as many as go out in one piece, and none only if there
+// are none. Subscriptions take turns.
+func (h *hub) next(c *session, dst []notification) []notification {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for len(c.queue) > 0 {
+	for bytes := 0; len(c.queue) > 0 && bytes < maxGatheredBytes; {
 		sub := c.queue[0]
-		b, load := h.step(sub)
+		n, load := h.step(sub)
 		switch {
-		case b != nil:
-			c.queue = append(c.queue[1:], sub)
+		case n.body != nil:
+			copy(c.queue, c.queue[1:])
+			c.queue[len(c.queue)-1] = sub
 			h.server.metrics.notified[sub.filter.topic].Inc()
-			return b
+			dst, bytes = append(dst, n), bytes+len(n.prefix)+len(n.body)
+		case load && len(dst) > 0:
+			return dst
 		case load:
 			height := sub.height
 			h.mu.Unlock()
@@ -474,19 +482,18 @@ func (h *hub) next(c *session) []byte {
 			h.mu.Lock()
 			h.loaded(sub, height, f, err)
 		default:
-			c.queue = c.queue[1:]
+			c.queue = slices.Delete(c.queue, 0, 1)
 		}
 	}
-	c.queue = nil
-	return nil
+	return dst
 }
 
 // step moves a subscription on: to its next notification, to where it needs its
 // next block, or until it is up to date.
-func (h *hub) step(sub *subscription) (b []byte, load bool) {
+func (h *hub) step(sub *subscription) (n notification, load bool) {
 	switch {
 	case sub.state != stateReady && sub.state != stateClosing:
-		return nil, false
+		return n, false
 	case len(sub.removed) > 0:
 		return sub.takenBack(), false
 	case sub.state == stateClosing:
@@ -496,18 +503,18 @@ func (h *hub) step(sub *subscription) (b []byte, load bool) {
 	for sub.height <= h.at && !sub.due() {
 		f := h.feedFor(sub)
 		if f == nil {
-			return nil, true
+			return n, true
 		}
 		if !sub.continues(f) {
 			h.close(sub, api.ReasonNotOnChain)
 			return h.step(sub)
 		}
-		n, err := f.next(&sub.filter, sub.first)
+		wanted, err := h.find(f, sub)
 		if err != nil { // the caller finds out, and ends it
-			return nil, true
+			return n, true
 		}
-		if n != nil {
-			return sub.deliver(f, n), false
+		if wanted != nil {
+			return sub.deliver(f, wanted), false
 		}
 		sub.resume(f.end())
 	}
@@ -516,7 +523,7 @@ func (h *hub) step(sub *subscription) (b []byte, load bool) {
 		return sub.progress(), false
 	}
 	sub.state, sub.live = stateLive, true
-	return nil, false
+	return n, false
 }
 
 // feedFor is the block that a subscription needs next, rendered; nil if it has to
@@ -551,16 +558,14 @@ func (h *hub) loaded(sub *subscription, height uint64, f *feed, err error) {
 	}
 }
 
-func (sub *subscription) deliver(f *feed, n *notice) []byte {
-	c := sub.session
+func (sub *subscription) deliver(f *feed, n *notice) notification {
 	at := api.Position{Height: f.height, Index: n.index, Hash: f.hash}
 	sub.resume(at)
 	sub.reported = f.height
-	c.scratch = append(append(c.scratch[:0], sub.prefix...), n.body...)
-	return c.scratch
+	return notification{sub.prefix, n.body}
 }
 
-func (sub *subscription) takenBack() []byte {
+func (sub *subscription) takenBack() notification {
 	r := sub.removed[0]
 	sub.removed = sub.removed[1:]
 	at := api.Position{Height: r.id.Number - 1, Index: api.EndOfBlock, Hash: &r.parent}
@@ -571,21 +576,20 @@ func (sub *subscription) takenBack() []byte {
 	}{sub.name(), at, api.Removed{Removed: true, Height: r.id.Number, Hash: r.id.Hash, Transactions: r.txs}})
 }
 
-func (sub *subscription) progress() []byte {
+func (sub *subscription) progress() notification {
 	return sub.encode(api.NotifyProgress, api.Progress{Subscription: sub.name(), Position: sub.last})
 }
 
-func (sub *subscription) end() []byte {
+func (sub *subscription) end() notification {
 	return sub.encode(api.NotifyClosed, api.Closed{Subscription: sub.name(), Reason: sub.reason, Position: sub.last})
 }
 
-func (sub *subscription) encode(method string, params any) []byte {
-	b, err := appendJSON(fmt.Appendf(sub.session.scratch[:0], `{"jsonrpc":"2.0","method":%q,"params":`, method), params)
+func (sub *subscription) encode(method string, params any) notification {
+	b, err := appendJSON(fmt.Appendf(nil, `{"jsonrpc":"2.0","method":%q,"params":`, method), params)
 	if err != nil { // strings and numbers always marshal
 		panic(err)
 	}
-	sub.session.scratch = append(b, '}')
-	return sub.session.scratch
+	return notification{body: append(b, '}')}
 }
 
 // errNoParent says that the block before one is pruned, so that its prices cannot

@@ -28,6 +28,7 @@ type memory struct {
 	// What the server sees of new connections; nil: a pipe, which counts as
 	// loopback.
 	remote, local net.Addr
+	wrap          func(net.Conn) net.Conn // the server's end; nil: as it is
 }
 
 func newMemory() *memory {
@@ -65,6 +66,9 @@ func (m *memory) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 
 func (m *memory) dialFrom(ctx context.Context, remote net.Addr) (net.Conn, error) {
 	ours, theirs := net.Pipe()
+	if m.wrap != nil {
+		theirs = m.wrap(theirs)
+	}
 	select {
 	case m.conns <- addressed{theirs, remote, m.local}:
 		return ours, nil

@@ -25,6 +25,7 @@ type filter struct {
 	types        []string // of events; nil: all
 	user, solver *chain.Address
 	pair         string // "": all
+	users        int    // subscriptions that share it; the hub's, under its lock
 }
 
 // match reports whether a message of the filter's topic is wanted.

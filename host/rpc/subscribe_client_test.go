@@ -133,7 +133,9 @@ func TestClientResumes(t *testing.T) {
 		all := func() []expected {
 			return after(node.expect(t, api.TopicEvents, kinds[1].match), api.Position{Height: 6, Index: api.EndOfBlock})
 		}
-		grow := func() { // all nodes seal the same blocks
+		up := true        // w serves
+		var mu sync.Mutex // guards up, w and node
+		grow := func() {  // all nodes seal the same blocks
 			for _, n := range twins {
 				n.grow(2, 0)
 			}
@@ -148,20 +150,26 @@ func TestClientResumes(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			mu.Lock()
 			want := all()[i]
 			if b, _ := json.Marshal(notice.Result); !samePosition(notice.Position, want.at) || notice.Result.Type != "odd" && string(b) != want.result {
 				t.Fatalf("notice %d is %s %s, want %s %s", i, notice.Position, b, want.at, want.result)
 			}
 			switch i++; {
 			case i == 50:
+				mu.Unlock()
 				goto done
+			case !up: // what had arrived before the node went
 			case i%9 == 0: // started again, after a while
 				k.reach(nil)
 				k.cut()
 				w.stop()
+				up = false
 				go func() {
 					time.Sleep(7 * time.Second)
-					w = startLive(t, node)
+					mu.Lock()
+					defer mu.Unlock()
+					w, up = startLive(t, node), true
 					k.reach(w.net)
 				}()
 			case i%7 == 0:
@@ -174,11 +182,12 @@ func TestClientResumes(t *testing.T) {
 			default:
 				k.cut()
 			}
+			mu.Unlock()
 		}
 	done:
 		synctest.Wait()
 		c.Close()
-		time.Sleep(time.Minute) // the growing is over
+		time.Sleep(time.Minute) // the growing is over, and w is up
 		w.stop()
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -21,11 +22,13 @@ import (
 //
 // A message holds one of MaxSessionCalls slots from when it was read until its
 // answer is written, so a client that stops reading answers stops being read.
-// The writer asks the hub for notifications when there are no answers, one at a
-// time, so that they need no room of their own.
+// The writer asks the hub for notifications when there are no answers, some at a
+// time, so that they need no room of their own. Lane and writer have a goroutine
+// only while there is work: a session that waits is its reader and its keeper.
 type session struct {
 	server *Server
 	conn   *websocket.Conn
+	out    *gatherer // below conn
 	from   caller
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -35,13 +38,15 @@ type session struct {
 	unsent atomic.Int64  // bytes in the outbox
 	wg     sync.WaitGroup
 
-	wake    chan struct{} // there may be notifications
-	scratch []byte        // the one that is being written; the writer's
+	sends   work           // in the lane
+	writes  work           // in the outbox, or notifications
+	answers []outgoing     // that are being written; the writer's
+	notices []notification // the same
 
 	// The hub's, under its lock.
-	queue         []*subscription
-	subscriptions int
-	ended         bool
+	queue []*subscription // that have something to say
+	subs  []*subscription
+	ended bool
 }
 
 // message is one that was read: parsed, and what to call when it is answered.
@@ -68,19 +73,20 @@ func (s *Server) serveWS(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer s.sessions.Done()
+	out := gathering{ResponseWriter: w, timeout: s.limits.WriteTimeout}
 	// The caller's origin has been checked for every path alike.
-	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{InsecureSkipVerify: true, CompressionMode: websocket.CompressionDisabled})
+	conn, err := websocket.Accept(&out, r, &websocket.AcceptOptions{InsecureSkipVerify: true, CompressionMode: websocket.CompressionDisabled})
 	if err != nil {
 		return // Accept has answered
 	}
 	s.metrics.connections.WithLabelValues("ws").Inc()
 	defer s.metrics.connections.WithLabelValues("ws").Dec()
-	s.newSession(conn, callerAt(r.RemoteAddr)).run()
+	s.newSession(conn, out.conn, callerAt(r.RemoteAddr)).run()
 }
 
-func (s *Server) newSession(conn *websocket.Conn, from caller) *session {
+func (s *Server) newSession(conn *websocket.Conn, out *gatherer, from caller) *session {
 	n := s.limits.MaxSessionCalls
-	c := &session{server: s, conn: conn, from: from, slots: make(chan struct{}, n), lane: make(chan message, n), outbox: make(chan outgoing, n), wake: make(chan struct{}, 1)}
+	c := &session{server: s, conn: conn, out: out, from: from, slots: make(chan struct{}, n), lane: make(chan message, n), outbox: make(chan outgoing, n)}
 	c.ctx, c.cancel = context.WithCancel(s.base)
 	conn.SetReadLimit(-1) // Server.read has the limit
 	return c
@@ -88,14 +94,27 @@ func (s *Server) newSession(conn *websocket.Conn, from caller) *session {
 
 // run serves the connection until it ends, and leaves no goroutine behind.
 func (c *session) run() {
-	for _, f := range []func(){c.write, c.send, c.ping, c.drain} {
-		c.wg.Go(f)
-	}
+	c.wg.Go(c.keep)
 	c.readAll()
 	c.end()
+	c.server.hub.end(c) // it begins no writer any more
 	c.wg.Wait()
-	c.server.hub.end(c)
 	c.release()
+}
+
+// work has a goroutine while there is some.
+type work struct{ left atomic.Int64 }
+
+// add says that there is more to do; do must do all there is.
+func (w *work) add(wg *sync.WaitGroup, do func()) {
+	if w.left.Add(1) > 1 {
+		return // who is at it sees it
+	}
+	wg.Go(func() {
+		for n := w.left.Load(); n > 0; n = w.left.Add(-n) {
+			do()
+		}
+	})
 }
 
 // release gives back what messages hold that nobody will answer any more.
@@ -150,8 +169,7 @@ func (c *session) refuseLate(b []byte) {
 		e = api.NewError(api.CodeStopping, "")
 	}
 	answer := refuse(&v, e)
-	c.unsent.Add(int64(len(answer)))
-	c.writeOne(outgoing{answer, func() {}})
+	c.writeFrame(answer)
 }
 
 // read takes one message. Waiting for one may take for ever, its bytes must then
@@ -200,6 +218,7 @@ func (c *session) receive(b []byte, done func()) {
 		c.push(refuse(&v, s.rateLimited()), done)
 	case !v.batch && s.sendRun(v.requests) == 1:
 		c.lane <- message{v, done} // there is room: it holds a slot
+		c.sends.add(&c.wg, c.send)
 	default:
 		c.wg.Go(func() {
 			call := &sessionCall{session: c}
@@ -224,11 +243,11 @@ func (c *session) execute(v *body, call *sessionCall) []byte {
 // send executes single send calls in the order in which they arrived. Those that
 // arrive while others wait for the disk are submitted together next.
 func (c *session) send() {
-	for {
+	for c.ctx.Err() == nil {
 		select {
 		case first := <-c.lane:
 			c.sendTogether(c.gather(first))
-		case <-c.ctx.Done():
+		default:
 			return
 		}
 	}
@@ -295,6 +314,7 @@ func (c *session) push(b []byte, done func()) {
 		return
 	}
 	c.outbox <- outgoing{b, func() { s.held.give(len(b)); done() }} // there is room: it holds a slot
+	c.writes.add(&c.wg, c.write)
 }
 
 // slow closes the connection with a reason that a program can read.
@@ -306,90 +326,100 @@ func (c *session) slow(code websocket.StatusCode, reason string) {
 	})
 }
 
-// write sends what is in the outbox.
+// write sends what there is, answers before notifications, and again. What goes
+// out in one piece is only of one kind: an answer to kaizen_unsubscribe may not
+// overtake notifications that were taken before it.
 func (c *session) write() {
-	for {
-		select {
-		case m := <-c.outbox:
-			c.writeOne(m)
-		case <-c.wake:
-			c.notify()
-		case <-c.ctx.Done():
-			return
-		}
-	}
-}
-
-// notify writes notifications while there are any; answers go first.
-func (c *session) notify() {
 	for c.ctx.Err() == nil {
-		select {
-		case m := <-c.outbox:
-			c.writeOne(m)
-			continue
-		default:
-		}
-		b := c.server.hub.next(c)
-		if b == nil {
+		if len(c.outbox) > 0 {
+			c.writeAnswers()
+		} else if !c.writeNotices() {
 			return
 		}
-		c.writeBytes(b)
-		if cap(c.scratch) > maxScratchBytes {
-			c.scratch = nil
-		}
 	}
 }
 
-// maxScratchBytes is the largest buffer that a session keeps for its next
-// notification.
-const maxScratchBytes = 64 << 10
-
-func (c *session) writeOne(m outgoing) {
-	c.writeBytes(m.b)
-	c.unsent.Add(-int64(len(m.b)))
-	m.done()
-}
-
-func (c *session) writeBytes(b []byte) {
-	ctx, cancel := context.WithTimeout(c.ctx, c.server.limits.WriteTimeout)
-	defer cancel()
-	if err := c.conn.Write(ctx, websocket.MessageText, b); err != nil {
-		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			c.server.metrics.limited.WithLabelValues("slow_client").Inc()
-		}
-		c.end()
+// writeAnswers writes those that wait, of which there are no more than slots.
+func (c *session) writeAnswers() {
+	c.out.hold()
+	for len(c.outbox) > 0 && len(c.answers) < cap(c.outbox) {
+		m := <-c.outbox
+		c.writeFrame(m.b)
+		c.answers = append(c.answers, m)
 	}
+	c.wrote(c.out.release())
+	for _, m := range c.answers {
+		c.unsent.Add(-int64(len(m.b)))
+		m.done()
+	}
+	clear(c.answers)
+	c.answers = c.answers[:0]
 }
 
-// ping finds clients that are gone without a word.
-func (c *session) ping() {
-	every := c.server.limits.PingInterval
-	ticker := time.NewTicker(every)
+// writeNotices writes some, or reports that there are none.
+func (c *session) writeNotices() bool {
+	c.notices = c.server.hub.next(c, c.notices[:0])
+	if len(c.notices) == 0 {
+		return false
+	}
+	c.out.hold()
+	message := takeBuffer()
+	for i := range c.notices {
+		*message = append(append((*message)[:0], c.notices[i].prefix...), c.notices[i].body...)
+		c.writeFrame(*message)
+	}
+	giveBuffer(message)
+	c.wrote(c.out.release())
+	clear(c.notices)
+	return true
+}
+
+// writeFrame gathers a message. The connection has the time limit: one of the
+// library's costs more than the message.
+func (c *session) writeFrame(b []byte) {
+	c.wrote(c.conn.Write(context.Background(), websocket.MessageText, b))
+}
+
+// wrote ends a session whose client does not take what is written.
+func (c *session) wrote(err error) {
+	if err == nil {
+		return
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		c.server.metrics.limited.WithLabelValues("slow_client").Inc()
+	}
+	c.end()
+}
+
+// keep looks after a session until it ends: it finds clients that are gone without
+// a word, and says goodbye when the server stops.
+func (c *session) keep() {
+	ticker := time.NewTicker(c.server.limits.PingInterval)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-ticker.C:
-		case <-c.ctx.Done():
+			c.wg.Go(c.ping)
+		case <-c.server.stop:
+			c.drain()
 			return
-		}
-		ctx, cancel := context.WithTimeout(c.ctx, every)
-		err := c.conn.Ping(ctx)
-		cancel()
-		if err != nil {
-			c.end()
+		case <-c.ctx.Done():
 			return
 		}
 	}
 }
 
-// drain waits for a shutdown, then for every message under way to be answered,
-// and says goodbye.
-func (c *session) drain() {
-	select {
-	case <-c.server.stop:
-	case <-c.ctx.Done():
-		return
+// ping ends a session whose client does not answer in time.
+func (c *session) ping() {
+	ctx, cancel := context.WithTimeout(c.ctx, c.server.limits.PingInterval)
+	defer cancel()
+	if c.conn.Ping(ctx) != nil {
+		c.end()
 	}
+}
+
+// drain waits for every message under way to be answered, and says goodbye.
+func (c *session) drain() {
 	for range cap(c.slots) {
 		select {
 		case c.slots <- struct{}{}:
