@@ -188,6 +188,8 @@ func TestClientResumes(t *testing.T) {
 		synctest.Wait()
 		c.Close()
 		time.Sleep(time.Minute) // the growing is over, and w is up
+		mu.Lock()
+		defer mu.Unlock()
 		w.stop()
 	})
 }

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"fmt"
 	"math"
+	"math/rand/v2"
 	"slices"
 	"time"
 )
@@ -78,6 +80,47 @@ func rated(suite, name, unit, limitName, limitUnit string, rounds []round) Figur
 	}
 	ratio := spread(ratios)
 	return Figure{Suite: suite, Name: name, Unit: unit, Value: spread(values), Limit: &Limit{limitName, limitUnit, spread(limits)}, Ratio: &ratio}
+}
+
+// drawings is how often pairs are drawn for the range of a pooled quantile.
+const drawings = 1000
+
+// pooled is a quantile of all seals of each side, since a segment has too few. The
+// range is that of nine in ten drawings of as many pairs, with replacement: what
+// another run on the same machine may come to.
+func pooled(suite, name, limitName string, q float64, pairs []pair) Figure {
+	whole := sides(q, pairs)
+	values, limits, ratios := make([]float64, drawings), make([]float64, drawings), make([]float64, drawings)
+	random := rand.New(rand.NewPCG(1, 1)) // the same report from the same samples
+	drawn := make([]pair, len(pairs))
+	for i := range drawings {
+		for j := range drawn {
+			drawn[j] = pairs[random.IntN(len(pairs))]
+		}
+		r := sides(q, drawn)
+		values[i], limits[i], ratios[i] = r.value, r.limit, r.value/r.limit
+	}
+	around := func(v float64, drawn []float64) Spread {
+		slices.Sort(drawn)
+		return Spread{Median: v, Min: min(v, quantile(drawn, 0.05)), Max: max(v, quantile(drawn, 0.95)), Rounds: len(pairs)}
+	}
+	ratio := around(whole.value/whole.limit, ratios)
+	return Figure{Suite: suite, Name: name, Unit: "ms", Value: around(whole.value, values), Limit: &Limit{limitName, "ms", around(whole.limit, limits)}, Ratio: &ratio,
+		Note: fmt.Sprintf("%d seals with and %d without, pooled; ratio %.2f to %.2f in nine of ten drawings", whole.with, whole.without, ratio.Min, ratio.Max)}
+}
+
+// sided is a quantile of each side, and of how many seals.
+type sided struct {
+	round
+	with, without int
+}
+
+func sides(q float64, pairs []pair) sided {
+	var with, without []time.Duration
+	for i := range pairs {
+		with, without = append(with, pairs[i].with.seals...), append(without, pairs[i].without.seals...)
+	}
+	return sided{round{quantile(ascendingMs(with), q), quantile(ascendingMs(without), q)}, len(with), len(without)}
 }
 
 // plain is a figure without a limit.
