@@ -18,30 +18,29 @@ import (
 
 // suite is a group of figures that are measured together.
 type suite struct {
-	name string
-	run  func(*bench) error
+	name  string
+	run   func(*bench) error
+	asked bool // only runs when -run is given
 }
-
-// peersSuite only runs when -run is given: it needs a network.
-const peersSuite = "peers"
 
 // suites in the order in which they run.
 var suites = []suite{
-	{"recovery", (*bench).recovery},
-	{"wasm", (*bench).wasm},
-	{"state", (*bench).state},
-	{"store", (*bench).store},
-	{"replay", (*bench).replay},
-	{"verify", (*bench).verify},
-	{"node", (*bench).node},
-	{"market", (*bench).market},
-	{"http", (*bench).http},
-	{"latency", (*bench).latency},
-	{"stalled", (*bench).stalled},
-	{"snapshot", (*bench).snapshots},
-	{"bootstrap", (*bench).bootstraps},
-	{"subscribers", (*bench).subscribers},
-	{peersSuite, (*bench).peers},
+	{"recovery", (*bench).recovery, false},
+	{"wasm", (*bench).wasm, false},
+	{"state", (*bench).state, false},
+	{"store", (*bench).store, false},
+	{"replay", (*bench).replay, false},
+	{"verify", (*bench).verify, false},
+	{"node", (*bench).node, false},
+	{"market", (*bench).market, false},
+	{"http", (*bench).http, false},
+	{"latency", (*bench).latency, false},
+	{"stalled", (*bench).stalled, false},
+	{"snapshot", (*bench).snapshots, false},
+	{"bootstrap", (*bench).bootstraps, false},
+	{"subscribers", (*bench).subscribers, false},
+	{"growth", (*bench).growth, true}, // takes gigabytes of memory
+	{"peers", (*bench).peers, true},   // needs a network
 }
 
 func suiteNames() string {
@@ -82,7 +81,7 @@ func measure(ctx context.Context, o *options, progress io.Writer) (r *Report, er
 	start := time.Now()
 	found := false
 	for _, s := range suites {
-		if !o.run.MatchString(s.name) || s.name == peersSuite && o.run.String() == "" {
+		if !o.run.MatchString(s.name) || s.asked && o.run.String() == "" {
 			continue
 		}
 		found = true

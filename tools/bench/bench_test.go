@@ -310,6 +310,26 @@ func FuzzParseProfile(f *testing.F) {
 	})
 }
 
+// TestGrowth runs the suite that is only run when asked, small.
+func TestGrowth(t *testing.T) {
+	var out, progress bytes.Buffer
+	args := []string{"-run", "growth", "-accounts", fmt.Sprint(minAccounts), "-seconds", "0.001", "-rounds", "1", "-dir", t.TempDir(), "-o", "json"}
+	if err := command(context.Background(), args, &out, &progress); err != nil {
+		t.Fatalf("%v\n%s", err, progress.Bytes())
+	}
+	r := decode(t, out.Bytes())
+	if len(r.Figures) != 6 {
+		t.Fatalf("%d figures, want cost and memory at three sizes", len(r.Figures))
+	}
+	for i, accounts := range []int{40, 400, 4000} {
+		if f := &r.Figures[2*i]; f.Name != fmt.Sprintf("processor time of a transfer among %d accounts", accounts) || f.Ratio == nil {
+			t.Errorf("figure is %q", f.Name)
+		} else {
+			checkFigure(t, f)
+		}
+	}
+}
+
 // TestPeersAreSkipped where they cannot be built, with the reason.
 func TestPeersAreSkipped(t *testing.T) {
 	t.Setenv("PATH", "")

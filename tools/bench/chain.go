@@ -222,7 +222,7 @@ func (c *testChain) make(program stf.Program) error {
 	return errors.Join(err, m.exec.Machine.Close(), st.Close())
 }
 
-// init writes genesis, far enough in the past for every block that follows.
+// init writes genesis.
 func (c *testChain) init(program stf.Program) (ed25519.PrivateKey, error) {
 	p := params.Default()
 	for _, a := range c.wallets.senders {
@@ -232,10 +232,7 @@ func (c *testChain) init(program stf.Program) (ed25519.PrivateKey, error) {
 		p.Accounts = append(p.Accounts, params.Account{Address: c.wallets.settlers[i].address, Permissions: tx.PermSettler})
 	}
 	p.Sort()
-	cfg := nodeConfig("", "")
-	c.genesis = &chain.Genesis{ChainID: 1, Time: uint64(time.Now().Add(-time.Hour).UnixMilli()), IntervalMs: cfg.Block.IntervalMs,
-		MaxTxsPerBlock: cfg.Block.MaxTxsPerBlock, MaxStaleMs: cfg.Oracle.MaxStaleMs,
-		SettlerEnabled: cfg.Settler.Enabled, ModuleHash: program.Hash(), Params: p.Append(nil)}
+	c.genesis = genesisOf(program, &p)
 	seed := numbered("bench sequencer", 0)
 	key := ed25519.NewKeyFromSeed(seed[:])
 	copy(c.genesis.Sequencer[:], key.Public().(ed25519.PublicKey))
@@ -243,6 +240,14 @@ func (c *testChain) init(program stf.Program) (ed25519.PrivateKey, error) {
 		return nil, err
 	}
 	return key, node.WriteSequencerKey(c.dir, key)
+}
+
+// genesisOf begins far enough in the past for every block that follows.
+func genesisOf(program stf.Program, p *params.Params) *chain.Genesis {
+	cfg := nodeConfig("", "")
+	return &chain.Genesis{ChainID: 1, Time: uint64(time.Now().Add(-time.Hour).UnixMilli()), IntervalMs: cfg.Block.IntervalMs,
+		MaxTxsPerBlock: cfg.Block.MaxTxsPerBlock, MaxStaleMs: cfg.Oracle.MaxStaleMs,
+		SettlerEnabled: cfg.Settler.Enabled, ModuleHash: program.Hash(), Params: p.Append(nil)}
 }
 
 // maker appends blocks to a store as a write node would, but is told who signed:

@@ -6,6 +6,7 @@
 //	go run ./tools/bench                     everything, 1,000,000 accounts, some ten minutes
 //	go run ./tools/bench -quick              100,000 accounts, some two minutes
 //	go run ./tools/bench -run 'wasm|state'   some of it
+//	go run ./tools/bench -run growth         10,000 to 10,000,000 accounts; takes 4 GB of memory
 //	go run ./tools/bench -run peers          other projects' software beside ours; fetches and builds it
 //	go run ./tools/bench -o json             for programs
 //	go run ./tools/bench -md BENCHMARKS.md   write the document that is committed
