@@ -72,6 +72,8 @@ func readPrivate(path string) ([]byte, error) {
 }
 
 // writeNew makes a file that is complete or absent and that was not there before.
+// When it returns, the file outlasts a power cut: somebody may send money to its
+// account at once.
 func writeNew(path string, b []byte) error {
 	tmp, err := writeBeside(path, b)
 	if err != nil {
@@ -85,7 +87,7 @@ func writeNew(path string, b []byte) error {
 		}
 		return err
 	}
-	return nil
+	return syncDir(filepath.Dir(path))
 }
 
 // replace puts b where a file is, whole or not at all.
@@ -97,7 +99,16 @@ func replace(path string, b []byte) error {
 	if err := os.Rename(tmp, path); err != nil {
 		return errors.Join(err, os.Remove(tmp))
 	}
-	return nil
+	return syncDir(filepath.Dir(path))
+}
+
+// syncDir makes the names in a directory durable.
+func syncDir(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
 }
 
 // writeBeside writes a private file in the directory of path, durably, and returns
@@ -177,6 +188,9 @@ func (d Dir) Store(key *secp.Key, password string, cost Cost) (Entry, error) {
 		return e, err
 	}
 	if err := os.MkdirAll(string(d), privateDir); err != nil {
+		return e, err
+	}
+	if err := syncDir(filepath.Dir(string(d))); err != nil {
 		return e, err
 	}
 	e.Path = filepath.Join(string(d), fileName(time.Now(), e.Address))

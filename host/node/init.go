@@ -149,8 +149,8 @@ func WriteSequencerKey(dir string, key ed25519.PrivateKey) error {
 		return fmt.Errorf("%w: %w", ErrKeyFile, err)
 	}
 	_, err = f.WriteString(hex.EncodeToString(key.Seed()) + "\n")
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return fmt.Errorf("%w: %w", ErrKeyFile, err)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil { // half a key is none, and would be in the way of the next attempt
+		return fmt.Errorf("%w: %w", ErrKeyFile, errors.Join(err, os.Remove(f.Name())))
 	}
 	return nil
 }
