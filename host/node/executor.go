@@ -54,11 +54,12 @@ type executor struct {
 }
 
 // run executes until ordered is closed and drained, then seals the open block,
-// so that a clean stop leaves nothing in the journal.
+// so that a clean stop leaves nothing in the journal. When ctx ends, the journal or
+// the sealer has failed and takes nothing any more: then nobody is waited for.
 func (e *executor) run(ctx context.Context) error {
 	// A block that was open when the process ended is sealed as it was: its time
 	// and its prices are old, and what arrives now must not run under them.
-	if err := e.tick(); err != nil {
+	if err := e.tick(ctx); err != nil {
 		return err
 	}
 	tick := time.NewTimer(e.interval)
@@ -73,24 +74,24 @@ func (e *executor) run(ctx context.Context) error {
 		select {
 		case c, open := <-input:
 			if !open {
-				return e.finish()
+				return e.finish(ctx)
 			}
-			if err := e.take(c); err != nil {
+			if err := e.take(ctx, c); err != nil {
 				return err
 			}
 		case h := <-e.committed:
 			e.core.Committed(h)
-			if err := e.resume(); err != nil {
+			if err := e.resume(ctx); err != nil {
 				return err
 			}
 		case r := <-e.jobs:
 			r.err = r.run(e.core.Open())
-			e.hand(decided{read: r})
-			if err := e.resume(); err != nil { // handing over may have made room
+			e.hand(ctx, decided{read: r})
+			if err := e.resume(ctx); err != nil { // handing over may have made room
 				return err
 			}
 		case <-tick.C:
-			if err := e.tick(); err != nil {
+			if err := e.tick(ctx); err != nil {
 				return err
 			}
 			due = due.Add(e.interval)
@@ -116,29 +117,29 @@ func (e *executor) announce(due time.Time) {
 
 // tick seals and opens. Core.Tick postpones the seal itself when too many blocks
 // wait for their root.
-func (e *executor) tick() error {
+func (e *executor) tick(ctx context.Context) error {
 	now := e.clock()
 	if _, err := e.core.Tick(now, e.oracle(now)); err != nil {
 		return err
 	}
-	e.deliver()
-	return e.resume()
+	e.deliver(ctx)
+	return e.resume(ctx)
 }
 
 // take executes a chunk as soon as it has been inspected. The inspectors take
 // chunks in the same order, so the wait is for work that is already under way.
-func (e *executor) take(c *chunk) error {
+func (e *executor) take(ctx context.Context, c *chunk) error {
 	if err := <-c.done; err != nil {
 		return fmt.Errorf("inspect transactions: %w", err)
 	}
 	e.held, e.next = c, 0
-	return e.resume()
+	return e.resume(ctx)
 }
 
 // resume seals a block that waited full for commits, and executes what is held as
 // far as the core accepts it. Delivering may make room, so it goes on until nothing
 // moves.
-func (e *executor) resume() error {
+func (e *executor) resume(ctx context.Context) error {
 	for {
 		moved, err := e.core.SealFull(e.clock())
 		if err != nil {
@@ -154,7 +155,7 @@ func (e *executor) resume() error {
 				e.took.Since(start)
 			}
 		}
-		e.deliver()
+		e.deliver(ctx)
 		if e.held != nil && e.next == len(e.held.txs) {
 			e.held = nil
 		}
@@ -176,30 +177,33 @@ func (e *executor) submitHeld() error {
 }
 
 // deliver hands what the core decided to the journal.
-func (e *executor) deliver() {
+func (e *executor) deliver(ctx context.Context) {
 	rd := e.core.Ready()
 	e.core.Advance()
 	if !rd.Empty() {
-		e.hand(decided{Ready: rd, at: time.Now()})
+		e.hand(ctx, decided{Ready: rd, at: time.Now()})
 	}
 }
 
 // hand passes something to the journal. While the journal is behind it takes
-// commits, which the journal may be waiting for.
-func (e *executor) hand(d decided) {
+// commits, which the journal may be waiting for. What a journal that has failed does
+// not take is lost, as if the process had ended: nobody was told of it.
+func (e *executor) hand(ctx context.Context, d decided) {
 	for {
 		select {
 		case e.ready <- d:
 			return
 		case h := <-e.committed:
 			e.core.Committed(h)
+		case <-ctx.Done():
+			return
 		}
 	}
 }
 
 // finish seals the open block if it has transactions, and waits until every
 // sealed block is committed.
-func (e *executor) finish() error {
+func (e *executor) finish(ctx context.Context) error {
 	if open := e.core.Open(); open != nil && open.Txs() > 0 {
 		for {
 			now := e.clock()
@@ -210,13 +214,25 @@ func (e *executor) finish() error {
 			if sealed {
 				break
 			}
-			e.core.Committed(<-e.committed)
+			if !e.awaitCommit(ctx) {
+				return nil
+			}
 		}
 	}
-	e.deliver()
+	e.deliver(ctx)
 	close(e.ready)
-	for e.core.Uncommitted() > 0 {
-		e.core.Committed(<-e.committed)
+	for e.core.Uncommitted() > 0 && e.awaitCommit(ctx) {
 	}
 	return nil
+}
+
+// awaitCommit takes one commit; false if there will be none.
+func (e *executor) awaitCommit(ctx context.Context) bool {
+	select {
+	case h := <-e.committed:
+		e.core.Committed(h)
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
