@@ -134,7 +134,7 @@ func runDev(ctx context.Context, o *devOptions, std cli.IO) (err error) {
 	}
 	watchDev(ctx, n, o, screen)
 	report, err := stopDev(n, std)
-	return errors.Join(err, o.out.Print(std.Out, &report, func(t *cli.Table) { printReport(t, &report, err) }))
+	return errors.Join(explainDev(err, dir), o.out.Print(std.Out, &report, func(t *cli.Table) { printReport(t, &report, err) }))
 }
 
 func explainDev(err error, dir string) error {

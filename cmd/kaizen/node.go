@@ -216,6 +216,8 @@ func explainDir(err error, dir string) error {
 		return cli.Hint(err, "%s", whereIsTheChain(dir))
 	case errors.Is(err, store.ErrLocked):
 		return cli.Hint(err, "another kaizen runs on %s; stop it, or choose another --data-dir", dir)
+	case errors.Is(err, syscall.ENOSPC):
+		return cli.Hint(err, "make room on the disk of %s and start again: what was answered is there; 'kaizen inspect disk' shows what takes the space", dir)
 	case errors.Is(err, fs.ErrPermission):
 		return cli.Hint(err, "run as the user that owns %s, or choose another --data-dir", dir)
 	}
