@@ -61,8 +61,8 @@ func startCometBFT(o *options) (peer, error) {
 		return nil, err
 	}
 	c := &cometBFT{app: &counted{Application: kvstore.NewInMemoryApplication()}, url: "http://" + rpc,
-		http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: callers, DisableCompression: true}}}
-	c.offered = &offered{txs: keyValues{length: o.txBytes}, prepare: broadcasts, send: c.send,
+		http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: o.callers, DisableCompression: true}}}
+	c.offered = &offered{txs: keyValues{length: o.txBytes}, callers: o.callers, atOnce: o.atOnce, prepare: broadcasts, send: c.send,
 		done: func(context.Context) (int, error) { return int(c.app.committed.Load()), nil }}
 	if c.node, err = newCometNode(cometConfig(o, rpc), c.app); err != nil {
 		return nil, err
@@ -86,7 +86,7 @@ func cometConfig(o *options, rpc string) *config.Config {
 	const room = 1_000_000 // transactions under way
 	cfg := config.DefaultConfig().SetRoot(o.dir)
 	cfg.RPC.ListenAddress = "tcp://" + rpc
-	cfg.RPC.MaxRequestBatchSize = batchSize
+	cfg.RPC.MaxRequestBatchSize = o.atOnce
 	cfg.P2P.ListenAddress = "tcp://127.0.0.1:0"
 	cfg.P2P.PexReactor = false // it has nobody to talk to, and writes that down even after it was stopped
 	cfg.Consensus.TimeoutCommit = o.interval

@@ -74,6 +74,8 @@ type options struct {
 	accounts, senders  int
 	blockTxs, blocks   int
 	txBytes            int
+	callers, atOnce    int
+	ownKeys            bool
 	interval           time.Duration
 	dir, url           string
 }
@@ -92,6 +94,9 @@ func parse(args []string, errOut io.Writer) (*options, error) {
 	f.IntVar(&o.blockTxs, "block-txs", 1000, "gethchain: transfers in a block")
 	f.IntVar(&o.blocks, "blocks", 10, "gethchain: blocks imported in a round")
 	f.IntVar(&o.txBytes, "tx-bytes", 100, "cometbft, evnode: length of a transaction")
+	f.IntVar(&o.callers, "callers", 8, "cometbft, evnode: connections that load comes over")
+	f.IntVar(&o.atOnce, "at-once", 250, "cometbft, evnode: transactions that a caller sends before it waits for answers")
+	f.BoolVar(&o.ownKeys, "own-keys", false, "evnode: each transaction sets a key of its own, instead of all the same")
 	f.DurationVar(&o.interval, "interval", 100*time.Millisecond, "cometbft: from a commit to the next block")
 	f.StringVar(&o.dir, "dir", "", "cometbft: `directory` for its data, which must be empty")
 	f.StringVar(&o.url, "url", "", "evnode: `address` of its test application, http://host:port")
@@ -113,16 +118,18 @@ func names() (all []string) {
 	return all
 }
 
-// least is the shortest transaction and key that still can be different a million
-// times.
-const least = 16
+// The shortest key, and the shortest transaction, that still can be different as
+// often as load needs.
+const leastKey, leastTx = 16, 24
 
 func (o *options) check() error {
 	switch {
 	case o.keys < 1 || o.batch < 1 || o.batch > o.keys:
 		return fmt.Errorf("-keys is %d and -batch %d, want 1 or more and no batch above the keys", o.keys, o.batch)
-	case o.keyBytes < least || o.txBytes < 2*least:
-		return fmt.Errorf("-key-bytes is %d and -tx-bytes %d, want %d and %d or more", o.keyBytes, o.txBytes, least, 2*least)
+	case o.keyBytes < leastKey || o.txBytes < leastTx:
+		return fmt.Errorf("-key-bytes is %d and -tx-bytes %d, want %d and %d or more", o.keyBytes, o.txBytes, leastKey, leastTx)
+	case o.callers < 1 || o.atOnce < 1:
+		return fmt.Errorf("-callers is %d and -at-once %d, want 1 or more", o.callers, o.atOnce)
 	case o.valueMin < 1 || o.valueMax < o.valueMin:
 		return fmt.Errorf("-value-min is %d and -value-max %d, want 1 or more, ascending", o.valueMin, o.valueMax)
 	case o.senders < 1 || o.accounts < o.senders || o.blockTxs < 1 || o.blocks < 1:

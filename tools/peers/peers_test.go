@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -9,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -89,17 +91,24 @@ func TestTreesCommit(t *testing.T) {
 
 // application behaves as ev-node's test application does: it takes at once and
 // executes later.
-type application struct{ injected, executed atomic.Int64 }
+type application struct {
+	injected, executed atomic.Int64
+	keys               sync.Map
+}
 
 func (a *application) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch r.URL.Path {
 	case "/tx":
-		if b, err := io.ReadAll(r.Body); err != nil || !bytes.Contains(b, []byte("=")) {
+		b, err := io.ReadAll(r.Body)
+		key, _, found := bytes.Cut(b, []byte("="))
+		if err != nil || !found {
 			http.Error(w, "bad transaction", http.StatusBadRequest)
 			return
 		}
+		a.keys.Store(string(key), true)
 		a.injected.Add(1)
 		w.WriteHeader(http.StatusAccepted)
+		fmt.Fprint(w, "Transaction accepted")
 	case "/stats":
 		done := a.executed.Load()
 		a.executed.Store(a.injected.Load())
@@ -110,16 +119,64 @@ func (a *application) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func TestEvNode(t *testing.T) {
-	app := &application{}
-	server := httptest.NewServer(app)
-	defer server.Close()
-	_, answers := run(t, "round 0.01\n", "-url", server.URL, "evnode")
-	if len(answers) != 1 || answers[0].Error != "" || answers[0].Rate <= 0 {
-		t.Errorf("answers %+v", answers)
+	for _, c := range []struct {
+		flags []string
+		keys  int
+	}{
+		{nil, 1},
+		{[]string{"-callers", "40", "-at-once", "1"}, 1},
+		{[]string{"-own-keys"}, firstLoad},
+	} {
+		app := &application{}
+		server := httptest.NewServer(app)
+		_, answers := run(t, "round 0.01\n", append(c.flags, "-url", server.URL, "evnode")...)
+		server.Close()
+		if len(answers) != 1 || answers[0].Error != "" || answers[0].Rate <= 0 {
+			t.Errorf("%v: answers %+v", c.flags, answers)
+		}
+		if n := app.injected.Load(); n != firstLoad {
+			t.Errorf("%v: %d transactions came, want %d", c.flags, n, firstLoad)
+		}
+		keys := 0
+		app.keys.Range(func(any, any) bool { keys++; return true })
+		if keys != c.keys {
+			t.Errorf("%v: transactions have %d keys, want %d", c.flags, keys, c.keys)
+		}
 	}
-	if n := app.injected.Load(); n != firstLoad {
-		t.Errorf("%d transactions came, want %d", n, firstLoad)
+}
+
+func TestSkipAnswer(t *testing.T) {
+	const taken = "HTTP/1.1 202 Accepted\r\nDate: now\r\ncontent-length: 2\r\n\r\nok"
+	in := bufio.NewReader(strings.NewReader(taken + taken))
+	for i := range 2 {
+		if err := skipAnswer(in); err != nil {
+			t.Errorf("answer %d: %v", i, err)
+		}
 	}
+	for _, c := range []struct{ answer, want string }{
+		{"", "EOF"},
+		{"HTTP/1.1 400 Bad Request\r\n", "400"},
+		{"HTTP/1.1 202 Accepted\r\nDate", "EOF"},
+		{"HTTP/1.1 202 Accepted\r\n\r\nok", "length -1"},
+		{"HTTP/1.1 202 Accepted\r\nContent-Length: -3\r\n\r\n", "length -3"},
+		{"HTTP/1.1 202 Accepted\r\nContent-Length: many\r\n\r\n", "many"},
+		{"HTTP/1.1 202 Accepted\r\nContent-Length: 3\r\n\r\nok", "EOF"},
+	} {
+		if err := skipAnswer(bufio.NewReader(strings.NewReader(c.answer))); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%q: %v, want an error with %q", c.answer, err, c.want)
+		}
+	}
+}
+
+func FuzzSkipAnswer(f *testing.F) {
+	f.Add([]byte("HTTP/1.1 202 Accepted\r\nContent-Length: 2\r\n\r\nok"))
+	f.Add([]byte("HTTP/1.1 202 \n\n"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		in := bytes.NewReader(b)
+		if err := skipAnswer(bufio.NewReader(in)); err == nil && !bytes.HasPrefix(b, acceptedLine) {
+			t.Errorf("%q is taken for accepted", b)
+		}
+	})
 }
 
 func TestEvNodeElsewhere(t *testing.T) {
@@ -132,18 +189,23 @@ func TestEvNodeElsewhere(t *testing.T) {
 }
 
 func TestKeyValuesDiffer(t *testing.T) {
-	seen, k := map[string]bool{}, unused(40)
-	for _, tx := range append(k.next(1000), k.next(1000)...) {
-		if len(tx) != 40 || bytes.Count(tx, []byte("=")) != 1 || seen[string(tx)] {
-			t.Fatalf("transaction %q", tx)
+	for _, length := range []int{leastTx, 40} {
+		for _, oneKey := range []bool{false, true} {
+			seen, k := map[string]bool{}, unused(length)
+			k.oneKey = oneKey
+			for _, tx := range append(k.next(1000), k.next(1000)...) {
+				if len(tx) != length || bytes.Count(tx, []byte("=")) != 1 || seen[string(tx)] {
+					t.Fatalf("transaction %q", tx)
+				}
+				seen[string(tx)] = true
+			}
 		}
-		seen[string(tx)] = true
 	}
 }
 
 // TestLoadEnds when an application refuses.
 func TestLoadEnds(t *testing.T) {
-	f := &offered{txs: keyValues{length: 32}, prepare: func([][]byte) []byte { return nil },
+	f := &offered{txs: keyValues{length: 32}, callers: 2, atOnce: 250, prepare: func([][]byte) []byte { return nil },
 		send: func(context.Context, int, []byte, int) error { return io.ErrUnexpectedEOF },
 		done: func(context.Context) (int, error) { return 0, nil }}
 	if _, err := f.round(context.Background(), time.Second); err == nil {
@@ -153,7 +215,7 @@ func TestLoadEnds(t *testing.T) {
 
 func TestFlags(t *testing.T) {
 	for _, c := range []struct{ args, want string }{
-		{"", "name one peer"}, {"nobody", "name one peer"}, {"smt iavl", "name one peer"}, {"-keys 3 -batch 4 smt", "-batch"}, {"-key-bytes 2 smt", "-key-bytes"},
+		{"", "name one peer"}, {"nobody", "name one peer"}, {"smt iavl", "name one peer"}, {"-keys 3 -batch 4 smt", "-batch"}, {"-key-bytes 2 smt", "-key-bytes"}, {"-tx-bytes 23 smt", "-tx-bytes"}, {"-callers 0 smt", "-callers"}, {"-at-once 0 smt", "-at-once"},
 		{"-value-min 9 -value-max 8 smt", "-value-max"}, {"-senders 5 -accounts 4 gethchain", "senders"}, {"evnode", "-url"}, {"cometbft", "-dir"},
 		{"-dir x -interval 0s cometbft", "-interval"}, {"-no smt", "not defined"},
 	} {
