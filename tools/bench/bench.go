@@ -34,6 +34,7 @@ var suites = []suite{
 	{"node", (*bench).node, false},
 	{"market", (*bench).market, false},
 	{"http", (*bench).http, false},
+	{"counter", (*bench).counter, false},
 	{"latency", (*bench).latency, false},
 	{"stalled", (*bench).stalled, false},
 	{"snapshot", (*bench).snapshots, false},
@@ -65,6 +66,7 @@ type bench struct {
 	samples  []signed // for raw recovery
 	recover1 float64  // processor time of one recovery, µs, when it was measured last
 	child    *child
+	counters *counters
 	executes [2]Spread // of one transfer, ns: execute; admit and execute
 	perTx    Spread    // processor time of the whole write node for one transfer, µs
 }
@@ -104,6 +106,9 @@ func (b *bench) close() error {
 	var errs []error
 	if b.child != nil {
 		errs = append(errs, b.child.stop())
+	}
+	if b.counters != nil {
+		errs = append(errs, b.counters.node.stop())
 	}
 	if b.program != nil {
 		errs = append(errs, b.program.Close())

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -8,21 +9,26 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"reflect"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	"github.com/kaizenchain/kaizen/stf-modules/counter"
 )
 
 var update = flag.Bool("update", false, "rewrite golden files")
 
 // The write node in its own process is the test binary once more.
 func TestMain(m *testing.M) {
-	if dir := os.Getenv(childEnv); dir != "" {
-		os.Exit(childMain(dir))
+	if setup := os.Getenv(childEnv); setup != "" {
+		os.Exit(childMain(setup))
 	}
 	os.Exit(m.Run())
 }
@@ -370,4 +376,76 @@ func TestWholeUpdates(t *testing.T) {
 	if s.tree.Root() == before {
 		t.Error("updates leave the root as it was")
 	}
+}
+
+// TestCountersTakeTurns: what is sent at once may be executed in any order.
+func TestCountersTakeTurns(t *testing.T) {
+	c := &counters{n: 5}
+	next := map[uint64]uint64{}
+	for range 4 {
+		seen := map[uint64]bool{}
+		for _, raw := range c.load(3) {
+			got, ok := counter.Decode(raw)
+			if !ok || seen[got.Counter] || got.Sequence != next[got.Counter] {
+				t.Fatalf("transaction %+v, its counter expects %d", got, next[got.Counter])
+			}
+			seen[got.Counter] = true
+			next[got.Counter]++
+		}
+	}
+}
+
+// TestSingles against a server that answers as a node does, and as one that
+// refuses.
+func TestSingles(t *testing.T) {
+	var got sync.Map
+	answer := `{"result":{` + string(statusOK) + `}}`
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		b, err := io.ReadAll(r.Body)
+		if _, twice := got.LoadOrStore(string(b), true); twice || err != nil || !json.Valid(b) {
+			t.Errorf("request %s, sent twice: %t, %v", b, twice, err)
+		}
+		io.WriteString(w, answer)
+	}))
+	defer server.Close()
+	s := &singles{address: server.Listener.Addr().String()}
+	defer s.close()
+	raws := make([][]byte, 300)
+	for i := range raws {
+		raws[i] = []byte{byte(i >> 8), byte(i)}
+	}
+	if _, err := s.sendAll(context.Background(), raws); err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := got.Load(`{"jsonrpc":"2.0","id":1,"method":"kaizen_sendTransaction","params":["0x012b"]}`); !ok {
+		t.Error("the last transaction did not come")
+	}
+	answer = `{"error":{"code":-32000}}`
+	if _, err := s.sendAll(context.Background(), [][]byte{{1, 2, 3}}); err == nil || !strings.Contains(err.Error(), "-32000") {
+		t.Errorf("a refusal is %v", err)
+	}
+}
+
+func TestSingleAnswer(t *testing.T) {
+	for _, c := range []struct{ answer, want string }{
+		{"", "EOF"}, {"HTTP/1.1 503 Service Unavailable\r\n", "503"}, {"HTTP/1.1 200 OK\r\nDate", "EOF"}, {"HTTP/1.1 200 OK\r\n\r\n{}", "length -1"},
+		{"HTTP/1.1 200 OK\r\nContent-Length: 65537\r\n\r\n", "length 65537"}, {"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n", "length of"},
+		{"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{}", "EOF"},
+	} {
+		conn := &singleConn{in: bufio.NewReader(strings.NewReader(c.answer))}
+		if err := conn.answer(); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%q: %v, want an error with %q", c.answer, err, c.want)
+		}
+	}
+}
+
+func FuzzSingleAnswer(f *testing.F) {
+	f.Add([]byte("HTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\n" + string(statusOK)))
+	f.Add([]byte("HTTP/1.1 200 \n\n"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		conn := &singleConn{in: bufio.NewReader(bytes.NewReader(b))}
+		if err := conn.answer(); err == nil && !bytes.Contains(b, statusOK) {
+			t.Errorf("%q is taken for a receipt", b)
+		}
+	})
 }

@@ -232,22 +232,29 @@ func (c *testChain) init(program stf.Program) (ed25519.PrivateKey, error) {
 		p.Accounts = append(p.Accounts, params.Account{Address: c.wallets.settlers[i].address, Permissions: tx.PermSettler})
 	}
 	p.Sort()
-	c.genesis = genesisOf(program, &p)
+	var key ed25519.PrivateKey
+	var err error
+	c.genesis, key, err = initChain(c.dir, genesisOf(nodeConfig("", ""), program.Hash(), p.Append(nil)))
+	return key, err
+}
+
+// initChain makes the directory of a write node and gives the genesis its
+// sequencer.
+func initChain(dir string, g *chain.Genesis) (*chain.Genesis, ed25519.PrivateKey, error) {
 	seed := numbered("bench sequencer", 0)
 	key := ed25519.NewKeyFromSeed(seed[:])
-	copy(c.genesis.Sequencer[:], key.Public().(ed25519.PublicKey))
-	if err := node.Init(c.dir, c.genesis); err != nil {
-		return nil, err
+	copy(g.Sequencer[:], key.Public().(ed25519.PublicKey))
+	if err := node.Init(dir, g); err != nil {
+		return nil, nil, err
 	}
-	return key, node.WriteSequencerKey(c.dir, key)
+	return g, key, node.WriteSequencerKey(dir, key)
 }
 
 // genesisOf begins far enough in the past for every block that follows.
-func genesisOf(program stf.Program, p *params.Params) *chain.Genesis {
-	cfg := nodeConfig("", "")
+func genesisOf(cfg *node.Config, module chain.Hash, params []byte) *chain.Genesis {
 	return &chain.Genesis{ChainID: 1, Time: uint64(time.Now().Add(-time.Hour).UnixMilli()), IntervalMs: cfg.Block.IntervalMs,
 		MaxTxsPerBlock: cfg.Block.MaxTxsPerBlock, MaxStaleMs: cfg.Oracle.MaxStaleMs,
-		SettlerEnabled: cfg.Settler.Enabled, ModuleHash: program.Hash(), Params: p.Append(nil)}
+		SettlerEnabled: cfg.Settler.Enabled, ModuleHash: module, Params: params}
 }
 
 // maker appends blocks to a store as a write node would, but is told who signed:

@@ -15,20 +15,46 @@ import (
 	"runtime/pprof"
 	"strings"
 	"time"
+
+	"github.com/kaizenchain/kaizen/host/node"
 )
 
 // A node in a process of its own: this program again, told by its environment. The parent writes one command per line, the child answers each with
 // one line of JSON; when its input ends it stops.
 const (
-	childEnv      = "KAIZEN_BENCH_NODE"       // the data directory
-	childCacheEnv = "KAIZEN_BENCH_NODE_CACHE" // of compiled modules
-	// childFollowEnv is the sync address of a write node: the child is a read node
-	// of that one.
-	childFollowEnv = "KAIZEN_BENCH_NODE_FOLLOW"
+	childEnv = "KAIZEN_BENCH_NODE" // its setup, as JSON
 
 	commandStats   = "stats"
 	commandProfile = "profile" // then the file's name; a second one ends it
 )
+
+// setup is where a node runs and what it is.
+type setup struct {
+	Dir    string `json:"dir"`
+	Cache  string `json:"cache"`            // of compiled modules
+	Module string `json:"module,omitempty"` // file; empty: the market
+	// Follow is the sync address of a write node: it is a read node of that one.
+	Follow string `json:"follow,omitempty"`
+	// Blocks is how many it keeps, and from one snapshot to the next; 0: all, and
+	// as by default.
+	Blocks uint64 `json:"blocks,omitempty"`
+}
+
+// config is the node's on any free ports.
+func (s *setup) config() *node.Config {
+	cfg := nodeConfig(s.Dir, s.Cache)
+	cfg.STF.File = s.Module
+	if s.Module != "" {
+		cfg.Block.MaxTxsPerBlock = counterBlock
+	}
+	if s.Blocks > 0 {
+		cfg.Prune.Mode, cfg.Prune.KeepBlocks, cfg.Snapshot.IntervalBlocks = node.PruneAggressive, s.Blocks, s.Blocks
+	}
+	return cfg
+}
+
+// here is a node of the market in a directory.
+func (b *bench) here(dir string) setup { return setup{Dir: dir, Cache: b.cacheDir()} }
 
 // hello is the child's first line.
 type hello struct {
@@ -51,17 +77,22 @@ type stats struct {
 	Error   string        `json:"error,omitempty"`
 }
 
-func childMain(dir string) int {
+func childMain(encoded string) int {
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
-	if err := childRun(dir, os.Stdin, os.Stdout, log); err != nil {
+	var s setup
+	err := json.Unmarshal([]byte(encoded), &s)
+	if err == nil {
+		err = childRun(s, os.Stdin, os.Stdout, log)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench: node in its own process:", err)
 		return 1
 	}
 	return 0
 }
 
-func childRun(dir string, in io.Reader, out io.Writer, log *slog.Logger) (err error) {
-	n, err := startNode(dir, log)
+func childRun(s setup, in io.Reader, out io.Writer, log *slog.Logger) (err error) {
+	n, err := startNode(s, log)
 	if err != nil {
 		return err
 	}
@@ -100,12 +131,11 @@ type running interface {
 	stop() error
 }
 
-func startNode(dir string, log *slog.Logger) (running, error) {
-	cache, follow := os.Getenv(childCacheEnv), os.Getenv(childFollowEnv)
-	if follow == "" {
-		return startWriter(dir, cache, log)
+func startNode(s setup, log *slog.Logger) (running, error) {
+	if s.Follow == "" {
+		return startWriter(s, log)
 	}
-	return startReader(dir, cache, follow, log)
+	return startReader(s, log)
 }
 
 // ownStats measures this process.
@@ -167,21 +197,25 @@ func (b *bench) theChild() (*child, error) {
 		return nil, err
 	}
 	b.say("start a write node in its own process")
-	if b.child, err = startChild(b.ctx, dir, b.cacheDir(), ""); err != nil {
+	if b.child, err = startChild(b.ctx, b.here(dir)); err != nil {
 		return nil, err
 	}
 	b.say("it executed %d blocks in %s", b.child.Blocks, b.child.Started.Round(time.Millisecond))
 	return b.child, nil
 }
 
-// startChild starts a write node, or a read node of follow.
-func startChild(ctx context.Context, dir, cache, follow string) (*child, error) {
+// startChild starts a node.
+func startChild(ctx context.Context, s setup) (*child, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
+	encoded, err := json.Marshal(s)
+	if err != nil {
+		return nil, err
+	}
 	c := &child{cmd: exec.CommandContext(ctx, self)}
-	c.cmd.Env = append(os.Environ(), childEnv+"="+dir, childCacheEnv+"="+cache, childFollowEnv+"="+follow)
+	c.cmd.Env = append(os.Environ(), childEnv+"="+string(encoded))
 	c.cmd.Stderr = os.Stderr
 	if c.in, err = c.cmd.StdinPipe(); err != nil {
 		return nil, err

@@ -62,8 +62,8 @@ type options struct {
 
 func main() {
 	node.TuneMemory() // as the commands do
-	if dir := os.Getenv(childEnv); dir != "" {
-		os.Exit(childMain(dir))
+	if setup := os.Getenv(childEnv); setup != "" {
+		os.Exit(childMain(setup))
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()

@@ -17,17 +17,18 @@ type reader struct {
 	done    chan error
 }
 
-// startReader runs a read node of the chain in dir, which follows a write node.
-func startReader(dir, cache, follow string, log *slog.Logger) (*reader, error) {
-	return runReader(nodeConfig(dir, cache), follow, log)
+// startReader runs a read node of the chain in its directory, which follows a write
+// node.
+func startReader(s setup, log *slog.Logger) (*reader, error) {
+	return runReader(s.config(), s.Follow, log)
 }
 
 // startBootstrap runs one in an empty directory, which begins with a snapshot of the
 // write node.
-func startBootstrap(dir, cache, follow string, log *slog.Logger) (*reader, error) {
-	cfg := nodeConfig(dir, cache)
+func startBootstrap(s setup, log *slog.Logger) (*reader, error) {
+	cfg := s.config()
 	cfg.Sync.Bootstrap = true
-	return runReader(cfg, follow, log)
+	return runReader(cfg, s.Follow, log)
 }
 
 func runReader(cfg *node.Config, follow string, log *slog.Logger) (r *reader, err error) {

@@ -28,7 +28,7 @@ func (b *bench) bootstraps() error {
 }
 
 func (b *bench) bootstrapsFrom(dir string, s *snapshot.Snapshot) (err error) {
-	w, err := startWriter(dir, b.cacheDir(), b.log)
+	w, err := startWriter(b.here(dir), b.log)
 	if err != nil {
 		return err
 	}
@@ -49,7 +49,7 @@ func (b *bench) bootstrapOnce(w *writer) (float64, error) {
 	dir := filepath.Join(b.temp, "bootstrapped")
 	_, sync := w.Addrs()
 	start, head := time.Now(), w.Head().Height
-	r, err := startBootstrap(dir, b.cacheDir(), sync, b.log)
+	r, err := startBootstrap(setup{Dir: dir, Cache: b.cacheDir(), Follow: sync}, b.log)
 	if err != nil {
 		return 0, err
 	}

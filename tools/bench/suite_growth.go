@@ -64,7 +64,7 @@ func newGrown(program stf.Program, accounts int) (*grown, error) {
 func (g *grown) begin(program stf.Program) error {
 	p := params.Default()
 	p.Accounts = []params.Account{{Address: grownAddress(0), Balance: senderBalance}}
-	genesis := genesisOf(program, &p)
+	genesis := genesisOf(nodeConfig("", ""), program.Hash(), p.Append(nil))
 	genesis.Time = g.now
 	ov := state.NewOverlay(nil)
 	if _, err := g.exec.Genesis(genesis, ov); err != nil {

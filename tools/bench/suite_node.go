@@ -21,7 +21,7 @@ func (b *bench) node() (err error) {
 	if err := c.copyTo(dir); err != nil {
 		return err
 	}
-	w, err := startWriter(dir, b.cacheDir(), b.log)
+	w, err := startWriter(b.here(dir), b.log)
 	if err != nil {
 		return err
 	}

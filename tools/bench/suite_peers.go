@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/kaizenchain/kaizen/host/state"
+	"github.com/kaizenchain/kaizen/stf-modules/counter"
 )
 
 // peersModule holds what other projects' software needs, apart from ours.
@@ -143,13 +144,6 @@ func (p *peerProcess) round(d time.Duration) (float64, error) {
 
 func (p *peerProcess) close() error { return errors.Join(p.in.Close(), p.cmd.Wait()) }
 
-// work is what one round of ours came to.
-type work struct {
-	n    int
-	took time.Duration
-	cpu  time.Duration // of all processes of ours
-}
-
 // besidePeer measures ours between two rounds of a peer, again and again, by the clock
 // and by processor time.
 func (b *bench) besidePeer(p *peerProcess, figure string, goal *Bound, note string, ours func() (work, error)) error {
@@ -157,10 +151,10 @@ func (b *bench) besidePeer(p *peerProcess, figure string, goal *Bound, note stri
 		return err
 	}
 	p.cpu = nil
-	var cpu, theirs []float64
+	var cpu, generator, theirs []float64
 	rounds, err := b.repeat(func() (float64, error) { return p.round(b.slice() / 2) }, func() (float64, error) {
 		w, err := ours()
-		cpu = append(cpu, microseconds(w.cpu)/float64(w.n))
+		cpu, generator = append(cpu, microseconds(w.cpu())/float64(w.n)), append(generator, microseconds(w.generator)/float64(w.n))
 		return perSecond(w.n, w.took), err
 	})
 	if err != nil {
@@ -171,7 +165,9 @@ func (b *bench) besidePeer(p *peerProcess, figure string, goal *Bound, note stri
 	}
 	figure += ", beside " + p.title
 	b.add(rated("peers", figure, "1/s", p.title, "1/s", rounds).want(nil, goal).noted(note))
-	if !p.elsewhere {
+	if p.elsewhere {
+		b.add(costs(figure+": processor time of the load generator for one", p.title, generator, theirs))
+	} else {
 		b.add(costs(figure+": processor time for one", p.title, cpu, theirs))
 	}
 	return nil
@@ -227,7 +223,7 @@ func (b *bench) wholeUpdates(s *bigState, batch int) (w work) {
 		s.tree.Commit(o.Changes(), runner)
 		w.took += time.Since(start)
 		now, _ := usage()
-		w.cpu += now - used
+		w.generator += now - used
 	}
 	return w
 }
@@ -251,8 +247,17 @@ func (b *bench) peerImport([]string) (err error) {
 		used, _ := usage()
 		report, err := r.run()
 		now, _ := usage()
-		return work{int(report.Txs), report.Elapsed, now - used}, err
+		return work{n: int(report.Txs), took: report.Elapsed, generator: now - used}, err
 	})
+}
+
+// nodeRow is what a node of ours and a peer are compared by.
+type nodeRow struct {
+	figure  string
+	ours    *way
+	txBytes int // of the peer's transactions, as long as ours
+	goal    *Bound
+	ownKeys bool // of the peer's transactions
 }
 
 // peerNodes is transactions over HTTP.
@@ -261,54 +266,70 @@ func (b *bench) peerNodes(names []string) error {
 	if err != nil {
 		return err
 	}
-	lean := newPoster(n.RPC)
-	defer lean.close()
+	c, err := b.theCounters()
+	if err != nil {
+		return err
+	}
 	rate, err := b.limit()
 	if err != nil {
 		return err
 	}
-	ours := func() (work, error) { return b.overLoopback(n, lean, b.roundSize(rate)) }
-	for _, name := range names {
-		if err := b.peerNode(name, ours); err != nil {
+	const signed, unsigned = "signed transfers over HTTP", "unsigned counters over HTTP"
+	transfers, most := b.chain.wallets.load, 2*b.roundSize(rate)
+	length := len(b.signatures()[0].raw)
+	for _, row := range []*nodeRow{
+		{signed, b.calls(n, transfers, b.roundSize(rate), most), length, atLeast(1), false},
+		{signed, b.ones(n, transfers, firstRound, most), length, atLeast(1), false},
+		{unsigned, b.counterCalls(c), counter.TxBytes, atLeast(5), false},
+		{unsigned, b.counterOnes(c), counter.TxBytes, atLeast(5), false},
+		{unsigned, b.counterCalls(c), counter.TxBytes, atLeast(5), true}, // last: it slows the peer for good
+	} {
+		err := b.peerRow(names, row)
+		row.ours.close()
+		if err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (b *bench) peerNode(name string, ours func() (work, error)) (err error) {
-	sample := b.signatures()[0].raw
-	flags := []string{"-tx-bytes", strconv.Itoa(len(sample)), "-interval", nodeConfig("", "").Block.Interval().String()}
+// peerRow measures beside each peer that has such requests.
+func (b *bench) peerRow(names []string, row *nodeRow) error {
+	for _, name := range names {
+		if name == "cometbft" && (row.ours.atOnce == 1 || row.ownKeys) {
+			continue // it takes calls of many, and all its rows have keys of their own
+		}
+		if err := b.peerNode(name, row); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *bench) peerNode(name string, row *nodeRow) (err error) {
+	flags := []string{"-tx-bytes", strconv.Itoa(row.txBytes), "-callers", strconv.Itoa(row.ours.callers), "-at-once", strconv.Itoa(row.ours.atOnce),
+		"-own-keys=" + strconv.FormatBool(row.ownKeys)}
+	figure, note := row.figure+", "+row.ours.name, "the peer's are unsigned key-value pairs of the same length"
 	if name == "evnode" {
 		flags = append(flags, "-url", b.evNode)
+		note += map[bool]string{false: ", which all set one key", true: ", each with a key of its own, as ours"}[row.ownKeys]
 	} else {
 		dir, err := os.MkdirTemp(b.temp, name)
 		if err != nil {
 			return err
 		}
-		flags = append(flags, "-dir", dir)
+		flags = append(flags, "-dir", dir, "-interval", nodeConfig("", "").Block.Interval().String())
 	}
 	p, err := b.startPeer(name, flags...)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, p.close()) }()
-	p.elsewhere = name == "evnode"
-	return b.besidePeer(p, "signed transfers over HTTP, load generator included", atLeast(1), "the peer's are unsigned key-value pairs of the same length", ours)
-}
-
-// overLoopback sends n transfers to the node, signed before the clock starts.
-func (b *bench) overLoopback(node *child, lean *poster, n int) (work, error) {
-	raws := b.chain.wallets.load(n)
-	if _, err := node.lap(); err != nil {
-		return work{}, err
+	if p.elsewhere = name == "evnode"; p.elsewhere {
+		p.title = "ev-node's test application"
 	}
-	used, _ := usage()
-	took, err := lean.postAll(b.ctx, raws)
-	if err != nil {
-		return work{}, err
+	if row.ownKeys {
+		p.title += ", own keys"
 	}
-	now, _ := usage()
-	its, err := node.lap()
-	return work{n, took, now - used + its.CPU}, err
+	return b.besidePeer(p, figure, row.goal, note, func() (work, error) { return row.ours.round(b) })
 }

@@ -250,7 +250,7 @@ func (c *compressor) run(contents [][]byte, jobs int) time.Duration {
 // pausesBeside measures how long seals keep the executor from transactions while
 // one snapshot after the other is taken, and while none is.
 func (b *bench) pausesBeside(dir string) (err error) {
-	w, err := startWriter(dir, b.cacheDir(), b.log)
+	w, err := startWriter(b.here(dir), b.log)
 	if err != nil {
 		return err
 	}
@@ -340,7 +340,7 @@ func (b *bench) starts(c *testChain, dir string, tree *state.Tree, header *chain
 	var took, cpu []float64
 	for range b.rounds {
 		begin := time.Now()
-		n, err := startChild(b.ctx, fresh, b.cacheDir(), "")
+		n, err := startChild(b.ctx, b.here(fresh))
 		if err != nil {
 			return err
 		}

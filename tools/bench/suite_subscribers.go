@@ -121,7 +121,7 @@ func (b *bench) follower(n *child) (*child, error) {
 	if err := b.chain.copyTo(dir); err != nil {
 		return nil, err
 	}
-	r, err := startChild(b.ctx, dir, b.cacheDir(), n.Sync)
+	r, err := startChild(b.ctx, setup{Dir: dir, Cache: b.cacheDir(), Follow: n.Sync})
 	if err != nil {
 		return nil, err
 	}

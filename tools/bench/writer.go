@@ -25,9 +25,9 @@ type writer struct {
 }
 
 // startWriter runs a write node on a data directory until stop.
-func startWriter(dir, cache string, log *slog.Logger) (w *writer, err error) {
+func startWriter(s setup, log *slog.Logger) (w *writer, err error) {
 	w = &writer{seals: &sealWatch{}}
-	cfg := nodeConfig(dir, cache)
+	cfg := s.config()
 	ctx, cancel := context.WithCancel(context.Background())
 	w.cancel = cancel
 	opened := w // a return with an error sets w to nil
