@@ -73,8 +73,9 @@ func (t *Tree) resolveSome(ops []op, changes []Change) {
 		}
 		t.lookAhead(ops[:n])
 		for i := range n {
-			t.resolveOne(&ops[i], &changes[i])
+			ops[i].old, ops[i].slot = t.index.find(changes[i].Key, ops[i].tag)
 		}
+		t.resolveInserts(ops[:n])
 		ops, changes = ops[n:], changes[n:]
 	}
 }
@@ -94,12 +95,43 @@ func (t *Tree) lookAhead(ops []op) (sum byte) {
 	return sum
 }
 
-func (t *Tree) resolveOne(o *op, c *Change) {
-	o.old, o.slot = t.index.find(c.Key, o.tag)
-	if o.old == 0 && !c.Delete && t.root.ref != 0 {
-		near := t.leafPath(t.walk(t.root.ref, &c.Path))
-		o.leaves = uint16(diverge(&c.Path, &near))
+// resolveInserts finds where the paths of new keys leave the tree, of which there may
+// be as many as walkers. They walk side by side, one step each in turn.
+func (t *Tree) resolveInserts(ops []op) {
+	var inserts [walkers]*op
+	var at [walkers]uint32
+	n := 0
+	for i := range ops {
+		if o := &ops[i]; o.old == 0 && !o.change.Delete && t.root.ref != 0 {
+			inserts[n], at[n] = o, t.root.ref
+			n++
+		}
 	}
+	for moved := true; moved; {
+		moved = false
+		for i := range n {
+			if !isLeaf(at[i]) {
+				node := t.nodes.at(at[i])
+				at[i] = node.child[inserts[i].bit(node.bit())]
+				moved = true
+			}
+		}
+	}
+	t.touchAll(at[:n])
+	for i := range n {
+		near := t.leafPath(at[i])
+		inserts[i].leaves = uint16(diverge(&inserts[i].change.Path, &near))
+	}
+}
+
+// touchAll reads the records of leaves, as lookAhead does.
+//
+//go:noinline
+func (t *Tree) touchAll(leaves []uint32) (sum byte) {
+	for _, ref := range leaves {
+		sum += t.records.touch(ref &^ leafBit)
+	}
+	return sum
 }
 
 // store brings records and index up to date, from where Get reads them, and
