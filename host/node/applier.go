@@ -66,7 +66,7 @@ func (a *applier) addOne(run *pipeline, b *chain.Block) error {
 		return r.known(b, hash)
 	}
 	if p == nil {
-		p = prepare(r.inspect, b)
+		p = prepare(r.inspect, b, nil)
 	}
 	return a.judge(run.add(p))
 }
@@ -205,6 +205,7 @@ func (r *Reader) rebuild(ctx context.Context, to uint64) error {
 	if err != nil {
 		return err
 	}
+	again.trust = l.trust
 	if err := again.restore(r.snaps.dir, to, r.log); err != nil {
 		return err
 	}

@@ -68,7 +68,7 @@ func (v *verification) explain(ctx context.Context, l *offline, b *chain.Block, 
 
 // firstReceipt executes a block once more and compares its receipts.
 func firstReceipt(l *offline, b *chain.Block, stored *chain.Results) *ReceiptDifference {
-	closed, err := l.execute(l.exec, prepare(l.inspect, b), l.tip())
+	closed, err := l.execute(l.exec, prepare(l.inspect, b, nil), l.tip())
 	if err != nil {
 		return nil
 	}

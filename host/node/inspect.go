@@ -104,6 +104,23 @@ func (p *inspectors) close() {
 	p.wg.Wait()
 }
 
+// give hands chunks over; it waits while the queue is full.
+func (p *inspectors) give(chunks []*chunk) {
+	for _, c := range chunks {
+		p.jobs <- c
+	}
+}
+
+// believe takes over what is known of the signers of a block's transactions. What is
+// missing in it is recovered.
+func believe(chunks []*chunk, signers []byte) {
+	for _, c := range chunks {
+		for i := range c.txs {
+			c.txs[i].Known, signers, _ = stf.CutSigners(signers)
+		}
+	}
+}
+
 // newChunks splits raws; tag, if not nil, gives each chunk the owner's mark for
 // the range [from, to).
 func newChunks(raws [][]byte, tag func(from, to int) any) []*chunk {

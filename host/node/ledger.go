@@ -35,6 +35,11 @@ type ledger struct {
 	rest           func()             // called now and then in long work; nil: it does not rest
 	from           *snapshot.Manifest // the snapshot that the state began with; nil: genesis
 
+	// trust, if not nil, says that what is stored of who signed transactions is
+	// believed when they are executed again. It is told of a block that did not come
+	// out with that.
+	trust func(failure error)
+
 	mu       sync.RWMutex
 	versions *state.Versions
 	head     chain.Header
@@ -118,7 +123,7 @@ func (l *ledger) append(c *stf.Closed, finish func(*chain.Header) error, alone f
 	}
 	block := &chain.Block{Header: header, Oracle: c.Oracle, Txs: c.Txs}
 	start := time.Now()
-	if err := l.store.Append(block, &c.Results); err != nil {
+	if err := l.store.Append(store.Record{Block: block, Results: &c.Results, Signers: c.Signers}); err != nil {
 		return nil, fmt.Errorf("store block %d: %w", header.Height, err)
 	}
 	l.meters.write.Since(start)
@@ -237,17 +242,19 @@ type prepared struct {
 
 // prepare starts the inspection of a block's transactions, and checks its signature
 // meanwhile: that needs no state, and would be a seventh of executing a block of 20
-// transfers. It waits while the inspectors' queue is full.
-func prepare(p *inspectors, b *chain.Block) *prepared {
-	return &prepared{block: b, chunks: inspect(p, b.Txs), signature: b.Header.VerifySignature()}
+// transfers. It waits while the inspectors' queue is full. signers is what is believed
+// of who signed the transactions; nil: they are recovered.
+func prepare(p *inspectors, b *chain.Block, signers []byte) *prepared {
+	chunks := newChunks(b.Txs, nil)
+	believe(chunks, signers)
+	p.give(chunks)
+	return &prepared{block: b, chunks: chunks, signature: b.Header.VerifySignature()}
 }
 
 // inspect starts the inspection of transactions.
 func inspect(p *inspectors, txs [][]byte) []*chunk {
 	chunks := newChunks(txs, nil)
-	for _, c := range chunks {
-		p.jobs <- c
-	}
+	p.give(chunks)
 	return chunks
 }
 
@@ -257,14 +264,14 @@ const aheadBlocks = 16
 
 // ahead reads blocks and has them inspected on all cores while earlier ones are
 // executed. The consumer must take all of them or cancel ctx.
-func ahead(ctx context.Context, p *inspectors, blocks iter.Seq2[*chain.Block, error]) <-chan *prepared {
+func ahead(ctx context.Context, p *inspectors, blocks iter.Seq2[storedBlock, error]) <-chan *prepared {
 	out := make(chan *prepared, aheadBlocks)
 	go func() {
 		defer close(out)
 		for b, err := range blocks {
 			v := &prepared{err: err}
 			if err == nil {
-				v = prepare(p, b)
+				v = prepare(p, b.block, b.signers)
 			}
 			select {
 			case out <- v:

@@ -315,7 +315,7 @@ func (p *past) load(h *chain.Header) (*ledger, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.run, s.rest = oneByOne, newRests(p.ctx).take
+	s.run, s.rest, s.trust = oneByOne, newRests(p.ctx).take, p.sealed.trust
 	return s, s.restore(SnapshotDir(p.sealed.store.Dir()), h.Height, p.log)
 }
 
@@ -386,7 +386,7 @@ func (p *past) copyOf(h *chain.Header) (*ledger, error) {
 	if root := tree.Root(); root != h.StateRoot {
 		return nil, fmt.Errorf("copy of the state after block %d has root %s, header says %s", h.Height, root, h.StateRoot)
 	}
-	s := &ledger{store: p.sealed.store, meters: newMeters(), genesis: p.sealed.genesis, genesisHeader: p.sealed.genesisHeader, history: pastBlocks, run: oneByOne,
+	s := &ledger{store: p.sealed.store, meters: newMeters(), genesis: p.sealed.genesis, genesisHeader: p.sealed.genesisHeader, history: pastBlocks, run: oneByOne, trust: p.sealed.trust,
 		versions: state.RestoreVersions(tree, h.Height, pastBlocks), moved: make(chan struct{})}
 	s.setHead(*h)
 	return s, nil

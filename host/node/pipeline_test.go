@@ -95,7 +95,7 @@ func testPipeline(t *testing.T, l *ledger) (run func([]*chain.Block) error, done
 			})
 		}, done: func(b *settling) { *done = append(*done, b.block.Header.Height) }}
 		for _, b := range blocks {
-			if err := p.add(prepare(inspect, b)); err != nil {
+			if err := p.add(prepare(inspect, b, nil)); err != nil {
 				return err
 			}
 		}
@@ -127,15 +127,15 @@ func TestReplayOfABlockThatCannotBeRead(t *testing.T) {
 	must(t, err)
 	defer o.close()
 	unreadable := errors.New("cannot be read")
-	blocks := ahead(context.Background(), o.inspect, func(yield func(*chain.Block, error) bool) {
+	blocks := ahead(context.Background(), o.inspect, func(yield func(storedBlock, error) bool) {
 		for h := uint64(1); h <= 3; h++ {
 			b, err := o.store.Block(h)
 			must(t, err)
-			if !yield(b, nil) {
+			if !yield(storedBlock{block: b}, nil) {
 				return
 			}
 		}
-		yield(nil, unreadable)
+		yield(storedBlock{}, unreadable)
 	})
 	if err := o.reexecute(o.exec, blocks, func(*settling) {}); !errors.Is(err, unreadable) || o.head.Height != 3 {
 		t.Errorf("at block %d: %v", o.head.Height, err)

@@ -117,6 +117,7 @@ func (r *Reader) recover(ctx context.Context, from *restored) (err error) {
 	if r.views.ledger, err = newLedger(st, r.exec, r.cfg.History.Blocks); err != nil {
 		return err
 	}
+	r.views.trust = trustSigners(r.log)
 	if from != nil {
 		r.views.begin(from.tree, from.manifest)
 	} else if err := r.views.restore(SnapshotDir(r.cfg.DataDir), st.Height(), r.log); err != nil {

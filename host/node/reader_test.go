@@ -294,7 +294,7 @@ func forked(t *testing.T, g *chain.Genesis, prefix []*chain.Block, n int) []*cha
 	must(t, err)
 	defer inspect.close()
 	for _, b := range prefix[1:] {
-		closed, err := l.execute(exec, prepare(inspect, b), l.tip())
+		closed, err := l.execute(exec, prepare(inspect, b, nil), l.tip())
 		must(t, err)
 		_, err = l.append(closed, adopt(&b.Header), nil)
 		must(t, err)

@@ -82,7 +82,7 @@ func (s *remote) fetch(from uint64, limit int) *rangeRead {
 			return
 		}
 		for _, b := range blocks {
-			f.blocks = append(f.blocks, prepare(s.inspect, b))
+			f.blocks = append(f.blocks, prepare(s.inspect, b, nil))
 		}
 	})
 	return f

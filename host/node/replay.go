@@ -28,6 +28,10 @@ func (l *ledger) replay(ctx context.Context, exec *stf.Executor, p *inspectors, 
 
 // replayTo executes stored blocks up to a height. visit, if not nil, is told of
 // every block and how long it took.
+//
+// If the ledger trusts, who signed what is taken from where the blocks are stored. A
+// block that does not come out with that is executed again without, and so are those
+// after it: what is wrong then is the block.
 func (l *ledger) replayTo(ctx context.Context, exec *stf.Executor, p *inspectors, to uint64, progress Progress, visit func(*chain.Block, time.Duration)) error {
 	from := l.head.Height + 1
 	if from > to {
@@ -36,22 +40,22 @@ func (l *ledger) replayTo(ctx context.Context, exec *stf.Executor, p *inspectors
 	if err := l.checkState(); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	blocks := ahead(ctx, p, l.stored(ctx, from, to))
-	defer func() {
-		cancel()
-		for range blocks { // until the reader has left the inspectors alone
-		}
-	}()
 	txs := uint64(0)
-	err := l.reexecute(exec, blocks, func(b *settling) {
+	done := func(b *settling) {
 		txs += uint64(len(b.block.Txs))
 		if visit != nil {
 			visit(b.block, b.executed+b.compared)
 		}
 		progress(b.block.Header.Height-from+1, to-from+1, txs)
-	})
-	return damaged(cmp.Or(err, ctx.Err()))
+	}
+	if l.trust != nil {
+		err := l.replayStored(ctx, exec, p, to, l.store.SignedBlock, done)
+		if !errors.Is(err, ErrVerification) {
+			return err
+		}
+		l.trust(err)
+	}
+	return l.replayStored(ctx, exec, p, to, l.unsigned, done)
 }
 
 // reexecute executes blocks that are in the store already, up to the first that is
@@ -69,12 +73,47 @@ func (l *ledger) reexecute(exec *stf.Executor, blocks <-chan *prepared, done fun
 	return run.finish()
 }
 
-// stored reads blocks from the store until ctx ends.
-func (l *ledger) stored(ctx context.Context, from, to uint64) iter.Seq2[*chain.Block, error] {
-	return func(yield func(*chain.Block, error) bool) {
+// trustSigners is how a node that starts on what it stored itself trusts.
+func trustSigners(log *slog.Logger) func(error) {
+	return func(failure error) {
+		log.Warn("a block does not come out with the signers that are stored of it; recovering them", "error", failure)
+	}
+}
+
+// replayStored executes the stored blocks after the head as read reads them.
+func (l *ledger) replayStored(ctx context.Context, exec *stf.Executor, p *inspectors, to uint64, read reading, done func(*settling)) error {
+	ctx, cancel := context.WithCancel(ctx)
+	blocks := ahead(ctx, p, stored(ctx, read, l.head.Height+1, to))
+	defer func() {
+		cancel()
+		for range blocks { // until the reader has left the inspectors alone
+		}
+	}()
+	err := l.reexecute(exec, blocks, done)
+	return damaged(cmp.Or(err, ctx.Err()))
+}
+
+// storedBlock is a block and what is believed of who signed its transactions.
+type storedBlock struct {
+	block   *chain.Block
+	signers []byte
+}
+
+// reading is a way to read a stored block.
+type reading func(height uint64) (block *chain.Block, signers []byte, err error)
+
+// unsigned reads a block and nothing of its signers.
+func (l *ledger) unsigned(height uint64) (*chain.Block, []byte, error) {
+	b, err := l.store.Block(height)
+	return b, nil, err
+}
+
+// stored reads blocks until ctx ends.
+func stored(ctx context.Context, read reading, from, to uint64) iter.Seq2[storedBlock, error] {
+	return func(yield func(storedBlock, error) bool) {
 		for h := from; h <= to && ctx.Err() == nil; h++ {
-			b, err := l.store.Block(h)
-			if !yield(b, err) || err != nil {
+			b, signers, err := read(h)
+			if !yield(storedBlock{b, signers}, err) || err != nil {
 				return
 			}
 		}
@@ -100,11 +139,13 @@ func damaged(err error) error {
 
 // ReplayOptions say from where and how far to replay; To 0 means the newest stored
 // block. FromSnapshot is "" for genesis, "latest", a height, or the path of a
-// snapshot.
+// snapshot. TrustSignatures believes what is stored beside the blocks of who signed
+// their transactions: the rest is checked as ever.
 type ReplayOptions struct {
-	FromSnapshot string
-	To           uint64
-	Progress     Progress
+	FromSnapshot    string
+	To              uint64
+	TrustSignatures bool
+	Progress        Progress
 }
 
 // ReplayReport is what a replay came to.
@@ -133,6 +174,9 @@ func Replay(ctx context.Context, dir string, deps Deps, opts ReplayOptions) (Rep
 	start := time.Now()
 	if err := v.startFrom(opts.FromSnapshot, to, deps.Log); err != nil {
 		return ReplayReport{}, err
+	}
+	if opts.TrustSignatures {
+		v.trust = trustSigners(deps.Log)
 	}
 	r := ReplayReport{From: v.head.Height + 1, To: to}
 	err = v.replayTo(ctx, v.exec, v.inspect, to, opts.progress(), func(b *chain.Block, _ time.Duration) {

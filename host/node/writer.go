@@ -109,6 +109,7 @@ func (w *Writer) recover(ctx context.Context) (err error) {
 	if w.views.ledger, err = newLedger(st, w.exec, w.cfg.History.Blocks); err != nil {
 		return err
 	}
+	w.views.trust = trustSigners(w.log)
 	w.views.tips = func() chain.Tips { return chain.LocalTips(w.views.headID()) }
 	if err := w.views.restore(SnapshotDir(w.cfg.DataDir), st.Height(), w.log); err != nil {
 		return err

@@ -50,6 +50,7 @@ type Closed struct {
 	Oracle  chain.OracleSnapshot
 	Txs     [][]byte
 	Results chain.Results
+	Signers []byte // of Txs: see [CutSigners]
 	Overlay *state.Overlay
 
 	moduleHash chain.Hash
@@ -213,9 +214,10 @@ func (o *Open) Close() (*Closed, error) {
 	o.results.End = out.Events
 	o.exec.expect = len(o.txs)
 	c := &Closed{Height: o.ctx.Height, Time: o.ctx.Time, Oracle: o.oracle, Results: o.results, Overlay: o.state,
-		moduleHash: o.exec.Hash, Txs: make([][]byte, len(o.txs)), leaves: make([]chain.Hash, len(o.txs))}
+		moduleHash: o.exec.Hash, Txs: make([][]byte, len(o.txs)), leaves: make([]chain.Hash, len(o.txs)), Signers: make([]byte, 0, len(o.txs)*(1+signerBytes))}
 	for i, tx := range o.txs {
 		c.Txs[i], c.leaves[i] = tx.Raw, tx.Leaf
+		c.Signers = appendSigners(c.Signers, tx)
 	}
 	return c, nil
 }

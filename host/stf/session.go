@@ -306,14 +306,17 @@ func (s *Session) Inspected(tx *Tx, out Outcome, schema *Schema) {
 	tx.Signers = s.signers.run()
 }
 
-// Recovery recovers the signers of transactions that were inspected: of all
-// together, since that is faster than one by one. It keeps nothing but room, so
+// Recovery recovers the signers of transactions that were inspected, unless they are
+// known: of all together, since that is faster than one by one. It keeps nothing but room, so
 // that whatever happens to a session between two inspections loses no signer.
 type Recovery struct{ signers []*Signer }
 
 // Run sets Address and OK of every signer that [Session.Inspected] named.
 func (r *Recovery) Run(crypto Crypto, txs []*Tx) {
 	for _, tx := range txs {
+		if tx.believe() {
+			continue
+		}
 		for i := range tx.Signers {
 			r.signers = append(r.signers, &tx.Signers[i])
 		}

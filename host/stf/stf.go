@@ -110,6 +110,9 @@ type Tx struct {
 	Refusal *Refusal   // why it can be in no block, or nil
 	Signers []Signer
 	Hashes  []Keccak
+	// Known is what this node noted of the signers when it executed the transaction
+	// before (of [CutSigners]); they are not recovered then. nil: nothing is known.
+	Known []byte
 }
 
 // Signer is a recovered signature; OK is false if it is not a valid one.

@@ -23,13 +23,13 @@ func TestInitAfter(t *testing.T) {
 				t.Fatalf("height %d, base %d, before it %v", s.Height(), s.Base(), s.Before())
 			}
 			for _, wrong := range []Record{c.at(20), c.at(22)} {
-				if err := s.Append(wrong.Block, wrong.Results); !errors.Is(err, ErrOrder) {
+				if err := s.Append(wrong); !errors.Is(err, ErrOrder) {
 					t.Fatalf("block %d: %v, want %v", wrong.Block.Header.Height, err, ErrOrder)
 				}
 			}
 			other := *c.at(21).Block
 			other.Header.Parent[0] ^= 1
-			if err := s.Append(&other, c.at(21).Results); !errors.Is(err, ErrOrder) {
+			if err := s.Append(Record{Block: &other, Results: c.at(21).Results}); !errors.Is(err, ErrOrder) {
 				t.Fatalf("block 21 of another parent: %v, want %v", err, ErrOrder)
 			}
 			must(t, s.AppendBatch(c.records[20:]))

@@ -21,7 +21,7 @@ func benchChain(n, txs int) *testChain {
 			results.Receipts = append(results.Receipts, chain.Receipt{ID: chain.Hash(randomBytes(rng, 32)), Events: [][]byte{make([]byte, 50)}})
 		}
 		block.Header.Height, block.Header.Parent = parent.Height+1, parent.Hash()
-		c.records = append(c.records, Record{block, results})
+		c.records = append(c.records, Record{Block: block, Results: results})
 		parent = block.Header
 	}
 	return c
@@ -35,7 +35,7 @@ func BenchmarkAppend(b *testing.B) {
 			r := c.records[0]
 			b.SetBytes(int64(r.Block.Size()))
 			for b.Loop() {
-				must(b, s.Append(r.Block, r.Results))
+				must(b, s.Append(r))
 				next := *r.Block
 				next.Header.Parent = next.Header.Hash()
 				next.Header.Height++

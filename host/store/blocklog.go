@@ -121,7 +121,7 @@ func (at *appendPoint) reserve(l *blockLog, height uint64) error {
 			}
 		}
 	}
-	at.seg = &segment{first: height}
+	at.seg = &segment{first: height, version: LogVersion}
 	f, err := l.fs.Create(l.path(at.seg.name()))
 	if err != nil {
 		return fmt.Errorf("create %s: %w", at.seg.name(), err)
@@ -135,7 +135,7 @@ func (at *appendPoint) reserve(l *blockLog, height uint64) error {
 
 // full reports that the block of a height begins a new segment.
 func (l *blockLog) full(at *appendPoint, height uint64) bool {
-	return at.end >= l.rotateAt || l.rotateAfter > 0 && height-at.seg.first >= l.rotateAfter
+	return at.end >= l.rotateAt || at.seg.version < LogVersion || l.rotateAfter > 0 && height-at.seg.first >= l.rotateAfter
 }
 
 func (at *appendPoint) sync(l *blockLog) error {
@@ -402,12 +402,44 @@ func (l *blockLog) blockBytes(height uint64) (b []byte, err error) {
 	return b, err
 }
 
-func (l *blockLog) resultsBytes(height uint64) (b []byte, err error) {
+func (l *blockLog) resultsBytes(height uint64) (results []byte, err error) {
 	err = l.read(height, func(f io.ReaderAt, name string, offset int64, fr frame) error {
-		b = make([]byte, fr.resultsBytes)
-		return readPart(f, name, offset+frameBytes+int64(fr.blockBytes), b, fr.resultsCRC, height, "results")
+		b := make([]byte, fr.resultsBytes)
+		offset += frameBytes + int64(fr.blockBytes)
+		if err := readPart(f, name, offset, b, fr.resultsCRC, height, "signers and results"); err != nil {
+			return err
+		}
+		var ok bool
+		if _, results, ok = fr.split(b); !ok {
+			return corrupt(name, offset, height, "signers are longer than what is there")
+		}
+		return nil
 	})
-	return b, err
+	return results, err
+}
+
+// signed reads the encoding of a block and, in one go, what is stored of its
+// signers: nil, with a log line, if that is damaged.
+func (l *blockLog) signed(height uint64) (block, signers []byte, err error) {
+	err = l.read(height, func(f io.ReaderAt, name string, offset int64, fr frame) error {
+		b := make([]byte, fr.bytes()-frameBytes)
+		if _, err := f.ReadAt(b, offset+frameBytes); err != nil {
+			return fmt.Errorf("read %s at %d: %w", name, offset+frameBytes, err)
+		}
+		block = b[:fr.blockBytes:fr.blockBytes]
+		if checksum(block) != fr.blockCRC {
+			return corrupt(name, offset+frameBytes, height, "block does not match its checksum")
+		}
+		after, ok := b[fr.blockBytes:], false
+		if checksum(after) == fr.resultsCRC {
+			signers, _, ok = fr.split(after)
+		}
+		if !ok {
+			l.logf("%s: what is stored of the signers of block %d is damaged; recovering them", name, height)
+		}
+		return nil
+	})
+	return block, signers, err
 }
 
 func readPart(f io.ReaderAt, name string, offset int64, b []byte, crc uint32, height uint64, what string) error {

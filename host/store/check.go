@@ -187,7 +187,11 @@ func (c *blockCheck) contents(r *scanned) error {
 	if err := block.Check(c.s.genesis.MaxTxsPerBlock); err != nil {
 		return err
 	}
-	results, err := chain.DecodeResults(r.body[r.frame.blockBytes:])
+	_, after, ok := r.frame.split(r.body[r.frame.blockBytes:])
+	if !ok {
+		return fmt.Errorf("signers are longer than what is there")
+	}
+	results, err := chain.DecodeResults(after)
 	if err != nil {
 		return err
 	}

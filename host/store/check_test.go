@@ -58,7 +58,7 @@ func TestCheckFirstBlock(t *testing.T) {
 	r.Block.Header.ChainID = 9
 	r.Block.Header.Sign(c.key)
 	s := mustInit(t, testDir, c, small(faultfs.New()))
-	must(t, s.Append(r.Block, r.Results))
+	must(t, s.Append(r))
 	if found, ok := isCorrupt(s.Check(nil)); !ok || !strings.Contains(found.What, "is of chain 9") {
 		t.Errorf("found %v", found)
 	}

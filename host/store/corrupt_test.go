@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"path"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -20,7 +21,7 @@ func directory(t *testing.T) (*faultfs.FS, *testChain) {
 	o.SegmentBytes = 1500
 	s := mustInit(t, testDir, c, o)
 	for _, r := range c.records {
-		must(t, s.Append(r.Block, r.Results))
+		must(t, s.Append(r))
 	}
 	j, _, err := s.OpenJournal()
 	must(t, err)
@@ -141,7 +142,7 @@ func TestEveryFlippedBitOfASegment(t *testing.T) {
 		b = appendRecord(b, r)
 	}
 	check := func() error {
-		if err := checkSegmentHeader(b, "s", 1, c.genesis.Hash()); err != nil {
+		if _, err := checkSegmentHeader(b, "s", 1, c.genesis.Hash()); err != nil {
 			return err
 		}
 		return scan(bytes.NewReader(b), "s", segmentHeaderBytes, int64(len(b)), 1, func(*scanned) error { return nil })
@@ -295,7 +296,7 @@ func TestDamagedMark(t *testing.T) {
 	healthy := faultfs.New()
 	s := mustInit(t, testDir, c, small(healthy))
 	for _, r := range c.records {
-		must(t, s.Append(r.Block, r.Results))
+		must(t, s.Append(r))
 	}
 	newest := s.log.marks.last.seq % 2
 	must(t, s.Close())
@@ -352,7 +353,7 @@ func TestDamagedRun(t *testing.T) {
 	healthy := faultfs.New()
 	s := mustInit(t, testDir, c, small(healthy))
 	for _, r := range c.records {
-		must(t, s.Append(r.Block, r.Results))
+		must(t, s.Append(r))
 		must(t, s.Maintain())
 	}
 	must(t, s.Close())
@@ -443,4 +444,43 @@ func TestReadErrors(t *testing.T) {
 	}
 	disk.FailReads(nil)
 	must(t, c.holds(s, 1, 12))
+}
+
+// TestDamagedSigners: what is stored of signers is local and can be found out again, so
+// damage to it is no reason not to read the block; a check finds it all the same.
+func TestDamagedSigners(t *testing.T) {
+	c := newTestChain(3, 3)
+	for name, damage := range map[string]func(after []byte){
+		"a bit":                func(after []byte) { after[4] ^= 1 },
+		"a length of too much": func(after []byte) { le.PutUint32(after, MaxSignersBytes+1) },
+		"a length beyond":      func(after []byte) { le.PutUint32(after, uint32(len(after))) },
+	} {
+		disk, logged := faultfs.New(), 0
+		s := mustInit(t, testDir, c, Options{FS: disk, Log: func(string, ...any) { logged++ }})
+		must(t, s.AppendBatch(c.records))
+		file := testDir + "/" + segName(1)
+		raw := disk.ReadFile(file)
+		at := s.log.segs[0].offsets[1]
+		fr, _ := decodeFrame(raw[at:])
+		after := raw[at+frameBytes+fr.blockBytes : int64(at)+fr.bytes()]
+		damage(after)
+		if name != "a bit" { // the checksum does not help
+			fr.resultsCRC = checksum(after)
+			fr.append(raw[at:at])
+		}
+		f, err := disk.OpenWrite(file)
+		must(t, err)
+		_, err = f.WriteAt(raw, 0)
+		must(t, err)
+		block, signers, err := s.SignedBlock(2)
+		if err != nil || signers != nil || !reflect.DeepEqual(block, c.at(2).Block) || logged != 1 {
+			t.Errorf("%s: signers %x, %v, %d log lines", name, signers, err, logged)
+		}
+		if _, err := s.Results(2); err == nil {
+			t.Errorf("%s: results are read", name)
+		}
+		if s.Check(nil) == nil {
+			t.Errorf("%s: a check finds nothing", name)
+		}
+	}
 }

@@ -387,7 +387,7 @@ func (w *world) refuses(failed *step, err error) error {
 		return nil
 	}
 	next := w.now.chain.fork(int(w.now.head), 1, "refused").records[w.now.head]
-	if got := w.s.Append(next.Block, next.Results); !errors.Is(got, ErrFailed) && !errors.Is(got, faultfs.ErrCrashed) {
+	if got := w.s.Append(next); !errors.Is(got, ErrFailed) && !errors.Is(got, faultfs.ErrCrashed) {
 		return fmt.Errorf("append after %s had failed with %v: %v, want ErrFailed", failed.name, err, got)
 	}
 	if w.j == nil {

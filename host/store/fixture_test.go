@@ -48,6 +48,16 @@ func (c *testChain) extend(n int, name string) *testChain {
 	return c
 }
 
+// withoutSigners is the chain as version 1 of the log has it.
+func (c *testChain) withoutSigners() *testChain {
+	v1 := *c
+	v1.records = slices.Clone(c.records)
+	for i := range v1.records {
+		v1.records[i].Signers = nil
+	}
+	return &v1
+}
+
 func (c *testChain) next(name string) Record {
 	parent := c.genesisHeader()
 	if n := len(c.records); n > 0 {
@@ -73,7 +83,7 @@ func (c *testChain) next(name string) Record {
 		StateRoot: chain.Hash(randomBytes(rng, 32)), ModuleHash: c.genesis.ModuleHash, Sequencer: c.genesis.Sequencer,
 	}
 	block.Header.Sign(c.key)
-	return Record{block, results}
+	return Record{block, results, randomBytes(rng, 22*len(block.Txs))}
 }
 
 func randomBytes(rng *rand.Rand, n int) []byte {
@@ -154,6 +164,13 @@ func (c *testChain) holdsBlock(s *Store, h uint64) error {
 	}
 	if header != want.Block.Header || !reflect.DeepEqual(block, want.Block) || !reflect.DeepEqual(results, want.Results) {
 		return fmt.Errorf("stored %s, want %s", block.Describe(), want.Block.Describe())
+	}
+	block, signers, err := s.SignedBlock(h)
+	if err != nil {
+		return err
+	}
+	if !reflect.DeepEqual(block, want.Block) || !bytes.Equal(signers, want.Signers) {
+		return fmt.Errorf("stored %s with signers %x, want %x", block.Describe(), signers, want.Signers)
 	}
 	if at, err := s.HeightByHash(header.Hash()); err != nil || at != h {
 		return fmt.Errorf("by hash: %d, %w", at, err)

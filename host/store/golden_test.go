@@ -80,18 +80,57 @@ func compareGolden(t *testing.T, name, got string) string {
 	return string(want)
 }
 
-// TestGoldenDirectory pins format version 1: what is written, and that it is read.
+// goldenLog is the directory as it is written, by the version of its block log.
+const goldenLog = "directory-v1-log-v2.txt"
+
+// TestGoldenDirectory pins what is written, and that it is read, and so is what
+// earlier versions wrote.
 func TestGoldenDirectory(t *testing.T) {
 	disk, c := directory(t)
-	disk = undump(t, compareGolden(t, "directory-v1.txt", dump(disk)))
-	must(t, inspect(disk))
-	s := mustOpen(t, testDir, small(disk))
-	must(t, c.holds(s, 1, 4))
-	_, blocks, err := s.OpenJournal()
-	must(t, err)
-	if len(blocks) != 1 || blocks[0].Height != 5 || len(blocks[0].Txs) != 3 || string(blocks[0].Txs[2]) != "last" {
-		t.Errorf("journal has %d blocks", len(blocks))
+	compareGolden(t, goldenLog, dump(disk))
+	for _, name := range []string{"directory-v1.txt", goldenLog} {
+		t.Run(name, func(t *testing.T) {
+			c := c
+			if name != goldenLog {
+				c = c.withoutSigners()
+			}
+			disk := golden(t, name)
+			must(t, inspect(disk))
+			s := mustOpen(t, testDir, small(disk))
+			must(t, c.holds(s, 1, 4))
+			_, blocks, err := s.OpenJournal()
+			must(t, err)
+			if len(blocks) != 1 || blocks[0].Height != 5 || len(blocks[0].Txs) != 3 || string(blocks[0].Txs[2]) != "last" {
+				t.Errorf("journal has %d blocks", len(blocks))
+			}
+		})
 	}
+}
+
+func golden(t *testing.T, name string) *faultfs.FS {
+	text, err := os.ReadFile(filepath.Join("testdata", name))
+	must(t, err)
+	return undump(t, string(text))
+}
+
+// TestOldLogGoesOn: what is appended to a log of version 1 goes to a new segment,
+// and both are read.
+func TestOldLogGoesOn(t *testing.T) {
+	old := newTestChain(4, 2)
+	all := old.withoutSigners().extend(3, "main")
+	disk := golden(t, "directory-v1.txt")
+	for _, o := range []Options{small(disk), small(disk)} { // and opened once more
+		s := mustOpen(t, testDir, o)
+		if s.Height() == 4 {
+			must(t, s.AppendBatch(all.records[4:]))
+		}
+		must(t, all.holds(s, 1, 7))
+		must(t, s.Close())
+	}
+	if header := disk.ReadFile(path.Join(testDir, segName(5))); le.Uint16(header[8:]) != LogVersion {
+		t.Errorf("segment of block 5 has version %d", le.Uint16(header[8:]))
+	}
+	must(t, inspect(disk))
 }
 
 // TestGoldenMeta pins the values in meta.db.

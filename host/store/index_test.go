@@ -17,7 +17,7 @@ func TestIndexMerges(t *testing.T) {
 	disk := faultfs.New()
 	s := mustInit(t, testDir, c, small(disk))
 	for i, r := range c.records {
-		must(t, s.Append(r.Block, r.Results))
+		must(t, s.Append(r))
 		must(t, s.Maintain())
 		var want []string
 		for _, h := range s.index.runs {
@@ -55,7 +55,7 @@ func TestIndexAlikeIDs(t *testing.T) {
 			r.Results.Receipts = append(r.Results.Receipts, chain.Receipt{ID: id})
 		}
 		n++
-		must(t, s.Append(r.Block, r.Results))
+		must(t, s.Append(*r))
 	}
 	must(t, c.holds(s, 1, 12)) // in memory
 	for range 20 {
@@ -102,7 +102,7 @@ func TestIndexWithoutMaintain(t *testing.T) {
 	c := newTestChain(300, 4)
 	s := mustInit(t, testDir, c, small(faultfs.New()))
 	for _, r := range c.records {
-		must(t, s.Append(r.Block, r.Results))
+		must(t, s.Append(r))
 		if n := s.index.mem.len(); n > overdue*s.index.entries {
 			t.Fatalf("%d ids in memory, limit %d", n, overdue*s.index.entries)
 		}
@@ -115,7 +115,7 @@ func TestIndexDropBefore(t *testing.T) {
 	disk := faultfs.New()
 	s := mustInit(t, testDir, c, small(disk))
 	for _, r := range c.records {
-		must(t, s.Append(r.Block, r.Results))
+		must(t, s.Append(r))
 		must(t, s.Maintain())
 	}
 	base, err := s.DropBefore(90)

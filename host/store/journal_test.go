@@ -31,7 +31,7 @@ func TestJournalReuse(t *testing.T) {
 	for h := uint64(1); h <= 60; h++ {
 		must(t, j.Append([]JournalRecord{openOf(h)}))
 		must(t, j.Append([]JournalRecord{txOf(h, 0), txOf(h, 1)}))
-		must(t, s.Append(c.at(h).Block, c.at(h).Results))
+		must(t, s.Append(c.at(h)))
 		must(t, j.Release(h))
 		if n := len(journalFiles(disk)); n > 3 {
 			t.Fatalf("%d journal files after block %d: %v", n, h, journalFiles(disk))
@@ -159,7 +159,7 @@ func TestJournalMissingSegment(t *testing.T) {
 		if _, _, err := s.OpenJournal(); errText(err) == "" {
 			t.Errorf("%s is gone: %v", gone, err)
 		}
-		if err := s.Append(c.at(1).Block, c.at(1).Results); !errors.Is(err, ErrFailed) {
+		if err := s.Append(c.at(1)); !errors.Is(err, ErrFailed) {
 			t.Errorf("append beside a journal that cannot be read: %v", err)
 		}
 	}
@@ -205,7 +205,7 @@ func TestJournalReleaseWhileAppending(t *testing.T) {
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		for h := range sealed {
-			if err := s.Append(c.at(h).Block, c.at(h).Results); err != nil {
+			if err := s.Append(c.at(h)); err != nil {
 				t.Error(err)
 			}
 			if err := j.Release(h); err != nil {

@@ -36,6 +36,10 @@ const (
 	MaxSegmentBytes = 1 << 30
 	// MaxResultsBytes bounds the encoding of one block's results.
 	MaxResultsBytes = 256 << 20
+	// MaxSignersBytes bounds what is stored of who signed a block's transactions.
+	MaxSignersBytes = 4 << 20
+	// maxAfterBlock bounds what follows a block in its record.
+	maxAfterBlock = 4 + MaxSignersBytes + MaxResultsBytes
 	// DefaultJournalBytes is the size of a journal segment.
 	DefaultJournalBytes = 16 << 20
 	// MinJournalBytes and MaxJournalBytes bound Options.JournalBytes.

@@ -167,6 +167,7 @@ func (l *blockLog) loadSegment(first, next uint64) (*segment, error) {
 		return nil, err
 	}
 	if side, ok := l.openSidecar(s); ok && side.first+side.count == next {
+		side.version = s.version
 		return side, nil
 	}
 	if s.offsets, err = walk(f, s.name(), first, s.size); err != nil {
@@ -194,7 +195,8 @@ func (l *blockLog) checkHeader(f vfs.File, s *segment) error {
 	if err != nil && !errors.Is(err, io.EOF) {
 		return fmt.Errorf("read %s: %w", s.name(), err)
 	}
-	return checkSegmentHeader(b[:n], s.name(), s.first, l.genesis)
+	s.version, err = checkSegmentHeader(b[:n], s.name(), s.first, l.genesis)
+	return err
 }
 
 // loadTail reads the last segment up to the mark, which its last record must

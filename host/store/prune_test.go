@@ -17,7 +17,7 @@ func TestSegmentBlocks(t *testing.T) {
 	s := mustInit(t, testDir, c, o)
 	must(t, s.AppendBatch(c.records[:25])) // within a batch, too
 	for _, r := range c.records[25:] {
-		must(t, s.Append(r.Block, r.Results))
+		must(t, s.Append(r))
 	}
 	for _, d := range []struct{ before, base uint64 }{{1, 1}, {10, 1}, {11, 11}, {40, 31}, {40, 31}, {41, 41}, {1000, 51}} {
 		base, err := s.DropBefore(d.before)
@@ -56,7 +56,7 @@ func TestPruningHoldsNobodyUp(t *testing.T) {
 	must(t, Init(testDir, c.genesis, o))
 	s := mustOpen(t, testDir, o)
 	for _, r := range c.records[:40] {
-		must(t, s.Append(r.Block, r.Results))
+		must(t, s.Append(r))
 	}
 	must(t, s.Maintain())
 	dropped := make(chan error, 1)
@@ -70,7 +70,7 @@ func TestPruningHoldsNobodyUp(t *testing.T) {
 			if at > 80 {
 				t.Fatal("more files than expected")
 			}
-			must(t, s.Append(c.at(at).Block, c.at(at).Results))
+			must(t, s.Append(c.at(at)))
 			must(t, c.holds(s, 31, at))
 			at++
 			disk.release <- struct{}{}
@@ -96,7 +96,7 @@ func TestIndexOfPrunedStore(t *testing.T) {
 	s := mustInit(t, testDir, c, o)
 	kept, most := 0, 0 // ids of the blocks that are kept, and in the index
 	for i, r := range c.records {
-		must(t, s.Append(r.Block, r.Results))
+		must(t, s.Append(r))
 		must(t, s.Maintain())
 		kept += 1 + len(r.Results.Receipts)
 		if i < keep {

@@ -13,9 +13,10 @@ import (
 
 // segment is one file of the block log.
 type segment struct {
-	first uint64 // height of its first record
-	count uint64 // records, 0 only between two calls inside an append
-	size  int64  // bytes, end of the last record
+	first   uint64 // height of its first record
+	count   uint64 // records, 0 only between two calls inside an append
+	size    int64  // bytes, end of the last record
+	version uint16
 	// offsets of the records, if they are in memory: always in the last segment.
 	// Another has its sidecar file, or them here when that is damaged.
 	offsets []uint32
@@ -92,7 +93,7 @@ func (r *scanned) check(name string) error {
 	case checksum(block) != r.frame.blockCRC:
 		return corrupt(name, r.offset+frameBytes, r.frame.height, "block does not match its checksum")
 	case checksum(results) != r.frame.resultsCRC:
-		return corrupt(name, r.offset+frameBytes+int64(len(block)), r.frame.height, "results do not match their checksum")
+		return corrupt(name, r.offset+frameBytes+int64(len(block)), r.frame.height, "signers and results do not match their checksum")
 	case checksum(block[:chain.HeaderBytes]) != r.frame.headerCRC:
 		return corrupt(name, r.offset+frameBytes, r.frame.height, "header does not match its checksum")
 	}

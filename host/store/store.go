@@ -406,12 +406,10 @@ func (s *Store) Before() chain.BlockID {
 	return chain.BlockID{Number: m.base - 1, Hash: m.parent}
 }
 
-// Append adds one block and its results. When it returns nil both survive a power
+// Append adds one block. When it returns nil all of the record survives a power
 // loss. [ErrOrder] and [ErrTooLarge] refuse it and change nothing; any other error
 // is fatal.
-func (s *Store) Append(block *chain.Block, results *chain.Results) error {
-	return s.AppendBatch([]Record{{block, results}})
-}
+func (s *Store) Append(r Record) error { return s.AppendBatch([]Record{r}) }
 
 // AppendBatch adds consecutive blocks with one sync of the log, for a node that
 // catches up. After a crash inside it, any prefix of them may be there.
@@ -503,11 +501,26 @@ func (s *Store) Block(height uint64) (*chain.Block, error) {
 	if err != nil {
 		return nil, err
 	}
+	return decodeBlock(b, height)
+}
+
+func decodeBlock(b []byte, height uint64) (*chain.Block, error) {
 	block, err := chain.DecodeBlock(b)
 	if err != nil {
 		return nil, corrupt(blocksDir, -1, height, "%v", err)
 	}
 	return block, nil
+}
+
+// SignedBlock reads a block and the Signers of its [Record]: nil if none are stored,
+// or not as they were written.
+func (s *Store) SignedBlock(height uint64) (block *chain.Block, signers []byte, err error) {
+	b, signers, err := s.log.signed(height)
+	if err != nil {
+		return nil, nil, err
+	}
+	block, err = decodeBlock(b, height)
+	return block, signers, err
 }
 
 // BlockBytes reads the encoding of a block, which is what the sync protocol sends.

@@ -22,7 +22,7 @@ func TestAppendReadReopen(t *testing.T) {
 			t.Fatal("a new store has a head")
 		}
 		for i, r := range c.records[:40] {
-			must(t, s.Append(r.Block, r.Results))
+			must(t, s.Append(r))
 			if i%3 == 0 {
 				must(t, s.Maintain())
 			}
@@ -66,7 +66,7 @@ func TestRealDirectory(t *testing.T) {
 	must(t, s.AppendBatch(c.records[10:]))
 	must(t, c.holds(r, 1, 10))
 	must(t, r.Check(nil))
-	if err := r.Append(c.at(11).Block, c.at(11).Results); !errors.Is(err, ErrReadOnly) {
+	if err := r.Append(c.at(11)); !errors.Is(err, ErrReadOnly) {
 		t.Fatalf("append to a reader: %v", err)
 	}
 	must(t, s.Close())
@@ -112,9 +112,11 @@ func TestOpenRefuses(t *testing.T) {
 func TestAppendRefuses(t *testing.T) {
 	c := newTestChain(4, 3)
 	fork := c.fork(1, 3, "other")
+	talkative := c.at(3)
+	talkative.Signers = make([]byte, MaxSignersBytes+1)
 	s := mustInit(t, testDir, c, small(faultfs.New()))
 	must(t, s.AppendBatch(c.records[:2]))
-	huge := Record{c.at(3).Block, &chain.Results{Receipts: make([]chain.Receipt, MaxResultsBytes/42+1)}}
+	huge := Record{Block: c.at(3).Block, Results: &chain.Results{Receipts: make([]chain.Receipt, MaxResultsBytes/42+1)}}
 	for _, tc := range []struct {
 		name string
 		r    Record
@@ -124,8 +126,9 @@ func TestAppendRefuses(t *testing.T) {
 		{"a height left out", c.at(4), ErrOrder},
 		{"another parent", fork.at(3), ErrOrder},
 		{"results over the limit", huge, ErrTooLarge},
+		{"signers over the limit", talkative, ErrTooLarge},
 	} {
-		if err := s.Append(tc.r.Block, tc.r.Results); !errors.Is(err, tc.want) {
+		if err := s.Append(tc.r); !errors.Is(err, tc.want) {
 			t.Errorf("%s: %v, want %v", tc.name, err, tc.want)
 		}
 	}
@@ -133,7 +136,7 @@ func TestAppendRefuses(t *testing.T) {
 		t.Errorf("a batch with a break inside: %v", err)
 	}
 	must(t, c.holds(s, 1, 2))
-	must(t, s.Append(c.at(3).Block, c.at(3).Results))
+	must(t, s.Append(c.at(3)))
 }
 
 func TestReadOutside(t *testing.T) {
@@ -173,7 +176,7 @@ func TestTruncate(t *testing.T) {
 		disk := faultfs.New()
 		s := mustInit(t, testDir, c, small(disk))
 		for _, r := range c.records {
-			must(t, s.Append(r.Block, r.Results))
+			must(t, s.Append(r))
 			must(t, s.Maintain())
 		}
 		must(t, s.Truncate(to))
@@ -205,7 +208,7 @@ func TestTruncateRefuses(t *testing.T) {
 	}
 	must(t, s.Truncate(base-1))
 	must(t, c.holds(s, base, base-1))
-	if err := s.Append(c.fork(0, int(base), "x").at(base).Block, c.at(base).Results); !errors.Is(err, ErrOrder) {
+	if err := s.Append(c.fork(0, int(base), "x").at(base)); !errors.Is(err, ErrOrder) {
 		t.Errorf("a block that does not follow what was pruned: %v", err)
 	}
 	must(t, s.AppendBatch(c.records[base-1:]))
@@ -221,7 +224,7 @@ func TestTruncateRefuses(t *testing.T) {
 func TestReadWhileWriting(t *testing.T) {
 	c := newTestChain(200, 4)
 	s := mustInit(t, testDir, c, small(faultfs.New()))
-	must(t, s.Append(c.at(1).Block, c.at(1).Results))
+	must(t, s.Append(c.at(1)))
 	done := make(chan struct{})
 	var wg sync.WaitGroup
 	for range 3 {
@@ -242,7 +245,7 @@ func TestReadWhileWriting(t *testing.T) {
 		})
 	}
 	for i := uint64(2); i <= 200; i++ {
-		must(t, s.Append(c.at(i).Block, c.at(i).Results))
+		must(t, s.Append(c.at(i)))
 		must(t, s.Maintain())
 		if i == 100 {
 			must(t, s.Truncate(60))

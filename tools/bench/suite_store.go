@@ -139,7 +139,7 @@ func (b *bench) appendBlocks(d *disk) (rounds []round, size int, err error) {
 		block, results := d.block()
 		size = block.Size() + len(results.Append(nil))
 		r, err := b.alternate(func() error {
-			if err := d.store.Append(block, results); err != nil {
+			if err := d.store.Append(store.Record{Block: block, Results: results}); err != nil {
 				return err
 			}
 			block, results = d.block()
