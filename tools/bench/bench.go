@@ -41,6 +41,7 @@ var suites = []suite{
 	{"bootstrap", (*bench).bootstraps, false},
 	{"subscribers", (*bench).subscribers, false},
 	{"growth", (*bench).growth, true}, // takes gigabytes of memory
+	{"soak", (*bench).soak, true},     // takes as long as it is told to
 	{"peers", (*bench).peers, true},   // needs a network
 }
 

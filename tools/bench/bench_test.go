@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -20,6 +21,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kaizenchain/kaizen/host/chain"
 	"github.com/kaizenchain/kaizen/stf-modules/counter"
 )
 
@@ -227,7 +229,7 @@ func TestKindOf(t *testing.T) {
 
 func TestFlags(t *testing.T) {
 	for _, c := range []struct{ args, want string }{
-		{"-run (", "-run"}, {"-peers (", "-peers"}, {"-o xml", "-o is"}, {"-accounts 3", "-accounts"}, {"-seconds -1", "-seconds"}, {"-rounds -1", "-rounds"}, {"more", "unexpected"}, {"-no", "not defined"},
+		{"-run (", "-run"}, {"-peers (", "-peers"}, {"-o xml", "-o is"}, {"-accounts 3", "-accounts"}, {"-seconds -1", "-seconds"}, {"-rounds -1", "-rounds"}, {"-soak 0s", "-soak"}, {"more", "unexpected"}, {"-no", "not defined"},
 	} {
 		if _, err := parse(strings.Fields(c.args), io.Discard); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want an error with %q", c.args, err, c.want)
@@ -448,4 +450,69 @@ func FuzzSingleAnswer(f *testing.F) {
 			t.Errorf("%q is taken for a receipt", b)
 		}
 	})
+}
+
+// TestSoak runs it for a moment: what it measures, and that it says how far it is.
+func TestSoak(t *testing.T) {
+	var out, progress bytes.Buffer
+	args := []string{"-run", "soak", "-soak", "1s", "-accounts", fmt.Sprint(minAccounts), "-seconds", "0.02", "-dir", t.TempDir(), "-o", "json"}
+	if err := command(context.Background(), args, &out, &progress); err != nil {
+		t.Fatalf("%v\n%s", err, progress.Bytes())
+	}
+	r := decode(t, out.Bytes())
+	var names strings.Builder
+	for _, f := range r.Figures {
+		fmt.Fprintf(&names, "%s: %s [%s]\n", f.Suite, f.Name, f.Unit)
+	}
+	golden(t, "soak.txt", []byte(names.String()))
+	if f := r.Figures[0]; f.Value.Median <= 0 {
+		t.Errorf("%s: %g", f.Name, f.Value.Median)
+	}
+	if p := progress.String(); !strings.Contains(p, "100 %, p99 ") || !strings.Contains(p, " 0s left") {
+		t.Errorf("progress is\n%s", p)
+	}
+}
+
+func TestSoakMisses(t *testing.T) {
+	s := &soaking{bench: &bench{chain: &testChain{genesis: &chain.Genesis{IntervalMs: 100}}}}
+	at := func(ms int64) seal { return seal{At: ms * int64(time.Millisecond)} }
+	s.seals([]seal{at(1000), at(1100), at(1120)})
+	s.seals([]seal{at(1270), at(1421), at(1500)})
+	if late, ticks := s.missed(); late != 1 || ticks != 5 {
+		t.Errorf("%d of %g ticks missed, want 1 of 5", late, ticks)
+	}
+}
+
+func TestSoakGrowth(t *testing.T) {
+	s := &soaking{bench: &bench{options: &options{soakTime: soakLong}, report: &Report{}}}
+	for i := range 20 {
+		s.windows = append(s.windows, soakWindow{behind: float64(100 + i - 7*(i%2))})
+	}
+	s.growth("it", "", func(w *soakWindow) float64 { return w.behind })
+	var got []float64
+	for _, f := range s.bench.report.Figures {
+		got = append(got, f.Value.Median)
+	}
+	if want := []float64{100, 108, 118, 1.18}; !reflect.DeepEqual(got, want) {
+		t.Errorf("highest of the tenths and growth are %v, want %v", got, want)
+	}
+	if f := s.bench.report.Figures[3]; f.Met == nil || *f.Met {
+		t.Errorf("growth by %g is met: %v", f.Value.Median, f.Met)
+	}
+}
+
+func TestDiskBytes(t *testing.T) {
+	dir := t.TempDir()
+	for i, name := range []string{"a", "b/c", "b/d/e"} {
+		file := filepath.Join(dir, filepath.FromSlash(name))
+		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o700), os.WriteFile(file, make([]byte, 1<<i), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n, err := diskBytes(dir); err != nil || n != 7 {
+		t.Errorf("%d bytes, %v, want 7", n, err)
+	}
+	if n, err := diskBytes(filepath.Join(dir, "gone")); err != nil || n != 0 {
+		t.Errorf("what is not there has %d bytes, %v", n, err)
+	}
 }

@@ -8,6 +8,7 @@
 //	go run ./tools/bench -run 'wasm|state'   some of it
 //	go run ./tools/bench -run growth         10,000 to 10,000,000 accounts; takes 4 GB of memory
 //	go run ./tools/bench -run peers          other projects' software beside ours; fetches and builds it
+//	go run ./tools/bench -run soak -soak 1h  two nodes under load for an hour
 //	go run ./tools/bench -o json             for programs
 //	go run ./tools/bench -md BENCHMARKS.md   write the document that is committed
 //
@@ -32,6 +33,7 @@ import (
 	"os"
 	"os/signal"
 	"regexp"
+	"time"
 
 	"github.com/kaizenchain/kaizen/host/node"
 )
@@ -57,6 +59,7 @@ type options struct {
 	memProfile string
 	peerNames  *regexp.Regexp // of suite peers
 	evNode     string         // where ev-node's test application runs; empty: nowhere
+	soakTime   time.Duration  // of suite soak
 	markdown   string
 }
 
@@ -109,6 +112,7 @@ func parse(args []string, errOut io.Writer) (*options, error) {
 	f.StringVar(&o.memProfile, "memprofile", "", "write what was allocated up to the end of suite node to `file`")
 	peers := f.String("peers", "", "suite peers: only those that match this `regexp`")
 	f.StringVar(&o.evNode, "evnode", "", "suite peers: `address` of ev-node's test application, http://host:port")
+	f.DurationVar(&o.soakTime, "soak", defaultSoak, "suite soak: how long")
 	f.StringVar(&o.markdown, "md", "", "also write the document to `file`")
 	if err := f.Parse(args); err != nil {
 		return nil, err
@@ -128,6 +132,8 @@ func parse(args []string, errOut io.Writer) (*options, error) {
 		return nil, fmt.Errorf("-o is %q, want table or json", o.format)
 	case o.accounts < minAccounts:
 		return nil, fmt.Errorf("-accounts is %d, want %d or more", o.accounts, minAccounts)
+	case o.soakTime <= 0:
+		return nil, fmt.Errorf("-soak is %s, want more than 0", o.soakTime)
 	case o.seconds <= 0 || o.rounds < 1:
 		return nil, fmt.Errorf("-seconds is %g and -rounds %d, want more than 0", o.seconds, o.rounds)
 	}
