@@ -115,13 +115,11 @@ func room(key, value int) int {
 	return (units + step - 1) / step * step
 }
 
-// roomOf is the units that record r has.
+// roomOf is the units that record r has: a value is only replaced in place by one that
+// would be given as much.
 func (s *records) roomOf(r uint32) int {
-	n := r / pageUnits
-	if class := s.page[n].class; class != alone {
-		return slotUnits[class]
-	}
-	return len((*s.pages.Load())[n]) / unitBytes
+	b := s.at(r)
+	return room(int(b[0]), valueLen(b))
 }
 
 func (s *records) init() {

@@ -326,11 +326,11 @@ func TestGrowth(t *testing.T) {
 		t.Fatalf("%v\n%s", err, progress.Bytes())
 	}
 	r := decode(t, out.Bytes())
-	if len(r.Figures) != 6 {
-		t.Fatalf("%d figures, want cost and memory at three sizes", len(r.Figures))
+	if len(r.Figures) != 9 {
+		t.Fatalf("%d figures, want two costs and memory at three sizes", len(r.Figures))
 	}
 	for i, accounts := range []int{40, 400, 4000} {
-		if f := &r.Figures[2*i]; f.Name != fmt.Sprintf("processor time of a transfer among %d accounts", accounts) || f.Ratio == nil {
+		if f := &r.Figures[3*i]; f.Name != fmt.Sprintf("processor time of a transfer among %d accounts", accounts) || f.Ratio == nil {
 			t.Errorf("figure is %q", f.Name)
 		} else {
 			checkFigure(t, f)
