@@ -43,19 +43,39 @@ func ascend(tree *state.Tree) func(yield func(k, v []byte) bool) {
 	return func(yield func(k, v []byte) bool) { tree.Ascend(chain.Hash{}, yield) }
 }
 
+// writeTree writes a tree as a node does that has it to itself.
+func writeTree(b *testing.B, d *Dir, meta Meta, tree *state.Tree) *Snapshot {
+	w, err := d.Create(meta)
+	if err != nil {
+		b.Fatal(err)
+	}
+	tree.AscendPaths(chain.Hash{}, func(path *chain.Hash, key, value []byte) bool {
+		err = w.Add(path, key, value)
+		return err == nil
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	s, err := w.Commit()
+	if err != nil {
+		b.Fatal(err)
+	}
+	return s
+}
+
 // BenchmarkWrite is compared with zstd alone, one chunk after the other, on the
 // same bytes.
 func BenchmarkWrite(b *testing.B) {
 	tree := benchTree()
 	d := &Dir{Path: b.TempDir()}
-	s := create(b, d, metaOf(tree, 1), ascend(tree))
+	s := writeTree(b, d, metaOf(tree, 1), tree)
 	for _, jobs := range []int{1, 2} {
 		meta := metaOf(tree, 1)
 		meta.Jobs = jobs
 		b.Run(fmt.Sprint("snapshot-jobs-", jobs), func(b *testing.B) {
 			b.SetBytes(int64(s.Manifest.Bytes))
 			for b.Loop() {
-				create(b, d, meta, ascend(tree))
+				writeTree(b, d, meta, tree)
 			}
 			b.ReportMetric(float64(s.Manifest.CompressedBytes())/float64(s.Manifest.Bytes), "compressed/raw")
 		})

@@ -73,9 +73,9 @@ func createFrom(t testing.TB, d *Dir, meta Meta, changes []state.Change) *Snapsh
 	for i := range changes {
 		c := &changes[i]
 		if c.Delete {
-			err = w.Delete(c.Key)
+			err = w.Delete(&c.Path, c.Key)
 		} else {
-			err = w.Add(c.Key, c.Value)
+			err = w.Add(&c.Path, c.Key, c.Value)
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -174,7 +174,7 @@ func TestBrokenChain(t *testing.T) {
 	// is not the block's.
 	lie := metaOf(e.tree(), e.height+10)
 	lie.Base = e.last.Manifest.AsBase()
-	wrong := createFrom(t, e.dir, lie, []state.Change{{Key: []byte("more"), Value: []byte("x")}})
+	wrong := createFrom(t, e.dir, lie, []state.Change{{Key: []byte("more"), Path: state.PathOf([]byte("more")), Value: []byte("x")}})
 	named(restore(chainOf(t, wrong)...), ErrRoot, wrong)
 
 	// What stands on a wrong link is wrong, and says whose fault it is.
@@ -215,7 +215,7 @@ func TestDeleteRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := w.Delete([]byte("a")); !errors.Is(err, ErrKind) {
+	if err := w.Delete(&chain.Hash{}, []byte("a")); !errors.Is(err, ErrKind) {
 		t.Errorf("%v, want %v", err, ErrKind)
 	}
 	if err := w.Abort(); err != nil {

@@ -30,9 +30,9 @@ var (
 const packedBytes = ChunkBytes * 3 / 4
 
 // describe notes what the content of a chunk is.
-func (c *Chunk) describe(content []byte) {
+func (c *Chunk) describe(content []byte, hash chain.Hash) {
 	invariant.Hold(len(content) <= ChunkBytes, "chunk of %d bytes, limit %d", len(content), ChunkBytes)
-	c.Bytes, c.Hash = uint32(len(content)), sha256.Sum256(content)
+	c.Bytes, c.Hash = uint32(len(content)), hash
 }
 
 // pack compresses the content of a chunk, in the memory of dst.
@@ -43,8 +43,8 @@ func pack(dst, content []byte) (file []byte) {
 }
 
 // seal notes what a chunk's file is.
-func (c *Chunk) seal(file []byte) {
-	c.Compressed, c.Transfer = uint32(len(file)), sha256.Sum256(file)
+func (c *Chunk) seal(file []byte, hash chain.Hash) {
+	c.Compressed, c.Transfer = uint32(len(file)), hash
 }
 
 // CheckTransfer compares a chunk's file with its row: what a receiver can tell

@@ -7,7 +7,7 @@
 // adapter (the file system it sees is host/store/vfs), nor execute anything.
 //
 //	Dir.Create(meta) ─▶ Writer.Add every key, in path order ─▶ Writer.Commit
-//	    cuts, hashes, compresses                                 names the snapshot by its
+//	    cuts, compresses, stores, hashes                         names the snapshot by its
 //	                                                             content, makes it appear at once
 //	Dir.Receive(manifest) ─▶ Incoming.Put every Missing chunk, from anybody ─▶ Incoming.Commit
 //	    goes on where the last run ended

@@ -2,6 +2,7 @@ package snapshot
 
 import (
 	"crypto/ed25519"
+	"crypto/sha256"
 	"iter"
 	"testing"
 
@@ -44,7 +45,7 @@ func create(t testing.TB, d *Dir, meta Meta, keys iter.Seq2[[]byte, []byte]) *Sn
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := w.AddAll(keys); err != nil {
+	if err := addAll(w, keys); err != nil {
 		t.Fatal(err)
 	}
 	s, err := w.Commit()
@@ -54,11 +55,27 @@ func create(t testing.TB, d *Dir, meta Meta, keys iter.Seq2[[]byte, []byte]) *Sn
 	return s
 }
 
+// addAll adds every key of a sequence.
+func addAll(w *Writer, keys iter.Seq2[[]byte, []byte]) error {
+	for key, value := range keys {
+		if err := add(w, key, value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// add is [Writer.Add] with the path that the key has.
+func add(w *Writer, key, value []byte) error {
+	path := state.PathOf(key)
+	return w.Add(&path, key, value)
+}
+
 // encode is a chunk as the writer makes it.
 func encode(content []byte, first chain.Hash, entries uint32) (Chunk, []byte) {
 	c := Chunk{First: first, Entries: entries}
-	c.describe(content)
+	c.describe(content, sha256.Sum256(content))
 	file := pack(nil, content)
-	c.seal(file)
+	c.seal(file, sha256.Sum256(file))
 	return c, file
 }

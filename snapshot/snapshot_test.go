@@ -103,14 +103,35 @@ func TestOrderOverChunks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, key := range append(keys[:perChunk:perChunk], keys[0]) {
-		if err := w.Add(key, make([]byte, state.MaxValueBytes)); err != nil {
+	for _, key := range keys[:perChunk] {
+		if err := add(w, key, make([]byte, state.MaxValueBytes)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, err := w.Commit(); !errors.Is(err, ErrOrder) {
+	if err := add(w, keys[0], make([]byte, state.MaxValueBytes)); !errors.Is(err, ErrOrder) {
 		t.Errorf("%v, want %v", err, ErrOrder)
 	}
+	if err := w.Abort(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestPathOfAnother: a chunk never begins under a path that is not its key's.
+func TestPathOfAnother(t *testing.T) {
+	w, err := memDir().Create(metaOf(state.NewTree(), 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if recover() == nil {
+			t.Error("it was accepted")
+		}
+		if err := w.Abort(); err != nil {
+			t.Fatal(err)
+		}
+	}()
+	path := state.PathOf([]byte("a"))
+	_ = w.Add(&path, []byte("b"), nil)
 }
 
 func TestWriterRefuses(t *testing.T) {
@@ -130,7 +151,7 @@ func TestWriterRefuses(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, k := range c.keys {
-				err = errors.Join(err, w.Add(make([]byte, k[0]), make([]byte, k[1])))
+				err = errors.Join(err, add(w, make([]byte, k[0]), make([]byte, k[1])))
 			}
 			if err == nil {
 				_, err = w.Commit()
@@ -335,7 +356,7 @@ func write(d *Dir, meta Meta, keys func(func(k, v []byte) bool)) error {
 	if err != nil {
 		return err
 	}
-	if err := w.AddAll(keys); err != nil {
+	if err := addAll(w, keys); err != nil {
 		return errors.Join(err, w.Abort())
 	}
 	_, err = w.Commit()

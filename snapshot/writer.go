@@ -7,10 +7,8 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"iter"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
 	"sync"
 
@@ -39,12 +37,13 @@ type Writer struct {
 	meta    Meta
 	entries uint64
 	size    uint64
-	open    *raw   // the chunk that is filled
-	handed  []*raw // to the first stage
+	last    chain.Hash // path of the key before, once there are entries
+	open    *raw       // the chunk that is filled
+	handed  []*raw     // to the first stage
 
-	filled stage       // to be hashed
-	hashed stage       // to be compressed
+	filled stage       // to be compressed
 	packed stage       // to be stored
+	stored stage       // to be hashed
 	spare  chan []byte // for contents
 	files  chan []byte // for files
 	fail   sync.Once
@@ -77,10 +76,9 @@ func (s *stage) end() {
 // raw is a chunk on its way to the disk.
 type raw struct {
 	index   int
-	entries uint32
-	content []byte // until it is compressed
-	file    []byte // from then until it is stored
-	row     Chunk  // once it is stored
+	content []byte // until it is hashed
+	file    []byte // once it is compressed, until it is hashed
+	row     Chunk  // whole once it is hashed
 }
 
 // Names in a directory of snapshots.
@@ -97,7 +95,7 @@ func (d *Dir) Create(meta Meta) (*Writer, error) {
 		return nil, err
 	}
 	w := &Writer{dir: d, lock: lock, meta: meta, tmp: filepath.Join(d.Path, fmt.Sprintf("%d%s", meta.Header.Height, tmpSuffix)),
-		spare: make(chan []byte, spareBuffers), files: make(chan []byte, spareBuffers), dead: make(chan struct{})}
+		spare: make(chan []byte, hashedTogether), files: make(chan []byte, hashedTogether), dead: make(chan struct{})}
 	err = d.clear("")
 	if err == nil {
 		err = d.fs().MkdirAll(w.tmp)
@@ -105,9 +103,9 @@ func (d *Dir) Create(meta Meta) (*Writer, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("create snapshot of block %d: %w", meta.Header.Height, err), lock.Close())
 	}
-	w.filled.start(1, maxWaiting, w.hash)
-	w.hashed.start(max(1, meta.Jobs), maxWaiting, w.compress)
+	w.filled.start(max(1, meta.Jobs), maxWaiting, w.compress)
 	w.packed.start(1, maxWaiting, w.store)
+	w.stored.start(1, maxWaiting, w.hash)
 	return w, nil
 }
 
@@ -147,35 +145,40 @@ func removeAll(disk vfs.FS, dir string) error {
 }
 
 const (
-	// spareBuffers is how many buffers of each kind wait to be used again.
-	spareBuffers = 4
+	// hashedTogether is how many chunks and their files are hashed side by side: so
+	// many messages as there are lanes, where there are lanes. Of their 13 MiB is most
+	// of what a Writer takes.
+	hashedTogether = 8
 	// maxWaiting is how many chunks wait for each stage.
 	maxWaiting = 1
 )
 
-// Add appends a key, in strictly ascending path order. Both slices are copied. An
-// error, which may be that of an earlier key, is final. The order is checked beside
-// compression: at the latest Commit says that it was not kept.
-func (w *Writer) Add(key, value []byte) error {
+// Add appends a key with its path, [state.PathOf] of it, which is not computed again
+// for every key. Paths ascend strictly, or the error is [ErrOrder]. Everything is
+// copied. An error, which may be that of an earlier key, is final.
+func (w *Writer) Add(path *chain.Hash, key, value []byte) error {
 	if len(key) > state.MaxKeyBytes || len(value) > state.MaxValueBytes {
 		return refuse(ErrTooLarge, "a key of %d bytes and a value of %d, limits %d and %d", len(key), len(value), state.MaxKeyBytes, state.MaxValueBytes)
 	}
-	return w.add(key, value, uint32(len(value)))
+	return w.add(path, key, value, uint32(len(value)))
 }
 
 // Delete is Add for a key that is gone since the base of an incremental snapshot.
-func (w *Writer) Delete(key []byte) error {
+func (w *Writer) Delete(path *chain.Hash, key []byte) error {
 	switch {
 	case w.kind() == Full:
 		return refuse(ErrKind, "a full one has no deleted keys")
 	case len(key) > state.MaxKeyBytes:
 		return refuse(ErrTooLarge, "a key of %d bytes, limit %d", len(key), state.MaxKeyBytes)
 	}
-	return w.add(key, nil, deleted)
+	return w.add(path, key, nil, deleted)
 }
 
 // add appends an entry; length is what its header says of the value.
-func (w *Writer) add(key, value []byte, length uint32) error {
+func (w *Writer) add(path *chain.Hash, key, value []byte, length uint32) error {
+	if w.entries > 0 && bytes.Compare(w.last[:], path[:]) >= 0 {
+		return refuse(ErrOrder, "path %s follows %s", path, w.last)
+	}
 	size := entrySize(key, value)
 	if w.open != nil && len(w.open.content)+size > ChunkBytes {
 		if err := w.flush(); err != nil {
@@ -183,14 +186,23 @@ func (w *Writer) add(key, value []byte, length uint32) error {
 		}
 	}
 	if w.open == nil {
-		if len(w.handed) == MaxChunks {
-			return refuse(ErrTooLarge, "more than %d chunks", MaxChunks)
+		if err := w.begin(path, key); err != nil {
+			return err
 		}
-		w.open = &raw{index: len(w.handed), content: buffer(w.spare, ChunkBytes)}
 	}
 	w.open.content = appendEntry(w.open.content, key, value, length)
-	w.open.entries++
-	w.entries, w.size = w.entries+1, w.size+uint64(size)
+	w.open.row.Entries++
+	w.entries, w.size, w.last = w.entries+1, w.size+uint64(size), *path
+	return nil
+}
+
+// begin opens a chunk for a key.
+func (w *Writer) begin(path *chain.Hash, key []byte) error {
+	if len(w.handed) == MaxChunks {
+		return refuse(ErrTooLarge, "more than %d chunks", MaxChunks)
+	}
+	invariant.Hold(state.PathOf(key) == *path, "key %x is said to have path %s", key, path)
+	w.open = &raw{index: len(w.handed), content: buffer(w.spare, ChunkBytes), row: Chunk{First: *path}}
 	return nil
 }
 
@@ -212,16 +224,6 @@ func reuse(to chan []byte, b []byte) {
 	}
 }
 
-// AddAll is Add for every key of a sequence.
-func (w *Writer) AddAll(keys iter.Seq2[[]byte, []byte]) error {
-	for key, value := range keys {
-		if err := w.Add(key, value); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // flush hands the open chunk to the first stage.
 func (w *Writer) flush() error {
 	select {
@@ -233,57 +235,11 @@ func (w *Writer) flush() error {
 	}
 }
 
-// hash checks the order of keys, over all chunks, and hashes contents.
-func (w *Writer) hash(filled <-chan *raw) {
-	var order orderCheck
-	for r := range filled {
-		if err := order.check(r, w.kind()); err != nil {
-			w.failed(err)
-			return
-		}
-		runtime.Gosched()
-		r.row.describe(r.content)
-		runtime.Gosched()
-		w.hashed.in <- r
-	}
-}
-
-// orderCheck finds the paths of the keys, many side by side.
-type orderCheck struct {
-	hashes state.Preparer
-	keys   [][]byte
-	paths  []chain.Hash // the last of the chunk before, and those of this one
-}
-
-// check says whether the keys of a chunk go on in ascending path order, and notes
-// the first path.
-func (o *orderCheck) check(r *raw, kind Kind) error {
-	o.keys = o.keys[:0]
-	for rest := r.content; len(rest) > 0; {
-		e, after, err := readEntry(rest, kind)
-		invariant.Hold(err == nil, "an entry that was just written: %v", err)
-		o.keys, rest = append(o.keys, e.Key()), after
-	}
-	kept := min(len(o.paths), 1)
-	copy(o.paths, o.paths[len(o.paths)-kept:])
-	o.paths = slices.Grow(o.paths[:kept], len(o.keys))[:kept+len(o.keys)]
-	o.hashes.Paths(o.keys, o.paths[kept:])
-	for i := 1; i < len(o.paths); i++ {
-		if bytes.Compare(o.paths[i-1][:], o.paths[i][:]) >= 0 {
-			return refuse(ErrOrder, "path %s follows %s", o.paths[i], o.paths[i-1])
-		}
-	}
-	r.row.First, r.row.Entries = o.paths[kept], r.entries
-	return nil
-}
-
 // compress compresses chunks, as many at once as there are goroutines for it.
-func (w *Writer) compress(hashed <-chan *raw) {
-	for r := range hashed {
+func (w *Writer) compress(filled <-chan *raw) {
+	for r := range filled {
 		r.file = pack(buffer(w.files, packedBytes), r.content)
 		runtime.Gosched()
-		reuse(w.spare, r.content)
-		r.content = nil
 		w.packed.in <- r
 	}
 }
@@ -293,13 +249,51 @@ func (w *Writer) compress(hashed <-chan *raw) {
 func (w *Writer) store(packed <-chan *raw) {
 	for r := range packed {
 		if !w.hasFailed() {
-			if err := w.storeOne(r); err != nil {
+			if err := w.write(ChunkFile(r.index), r.file); err != nil {
 				w.failed(err)
 			}
 		}
-		reuse(w.files, r.file)
-		r.file = nil
+		w.stored.in <- r
 	}
+}
+
+// hash hashes the chunks and their files, several side by side.
+func (w *Writer) hash(stored <-chan *raw) {
+	var h hasher
+	for r := range stored {
+		h.chunks = append(h.chunks, r)
+		if len(h.chunks) == hashedTogether {
+			w.hashSome(&h)
+		}
+	}
+	w.hashSome(&h)
+}
+
+// hasher is chunks that wait to be hashed.
+type hasher struct {
+	chunks   []*raw
+	messages [][]byte
+	sums     [2 * hashedTogether][32]byte
+}
+
+// hashSome hashes the chunks that wait.
+func (w *Writer) hashSome(h *hasher) {
+	h.messages = h.messages[:0]
+	for _, r := range h.chunks {
+		h.messages = append(h.messages, r.content)
+	}
+	for _, r := range h.chunks {
+		h.messages = append(h.messages, r.file)
+	}
+	state.Sums(h.messages, h.sums[:len(h.messages)], runtime.Gosched)
+	for i, r := range h.chunks {
+		r.row.describe(r.content, h.sums[i])
+		r.row.seal(r.file, h.sums[len(h.chunks)+i])
+		reuse(w.spare, r.content)
+		reuse(w.files, r.file)
+		r.content, r.file = nil, nil
+	}
+	h.chunks = h.chunks[:0]
 }
 
 func (w *Writer) failed(err error) {
@@ -316,13 +310,6 @@ func (w *Writer) hasFailed() bool {
 	default:
 		return false
 	}
-}
-
-// storeOne hashes and writes a compressed chunk.
-func (w *Writer) storeOne(r *raw) error {
-	r.row.seal(r.file)
-	runtime.Gosched()
-	return w.write(ChunkFile(r.index), r.file)
 }
 
 // write makes a durable file of the snapshot.
@@ -394,8 +381,8 @@ func (w *Writer) join() error {
 	if !w.ended {
 		w.ended = true
 		w.filled.end()
-		w.hashed.end()
 		w.packed.end()
+		w.stored.end()
 	}
 	return w.cause
 }

@@ -52,22 +52,20 @@ func (c *changes) add(u *state.Undo) {
 	})
 }
 
+// placed is a key and where it is in the tree.
+type placed struct {
+	path chain.Hash
+	key  []byte
+}
+
 // ordered are the keys in path order.
-func (c *changes) ordered() [][]byte {
-	type placed struct {
-		path chain.Hash
-		key  string
-	}
+func (c *changes) ordered() []placed {
 	all := make([]placed, 0, len(c.keys))
 	for key := range c.keys {
-		all = append(all, placed{state.PathOf([]byte(key)), key})
+		all = append(all, placed{state.PathOf([]byte(key)), []byte(key)})
 	}
 	slices.SortFunc(all, func(a, b placed) int { return bytes.Compare(a.path[:], b.path[:]) })
-	keys := make([][]byte, len(all))
-	for i := range all {
-		keys[i] = []byte(all[i].key)
-	}
-	return keys
+	return all
 }
 
 // undos returns what the blocks after one, up to another, replaced. They never
@@ -139,7 +137,7 @@ func (l *ledger) keys() int {
 
 // values copies out what some keys were after a block, in their order, and returns
 // how many it did: as many as [sliceLimit] allows. Its errors are those of slice.
-func (l *ledger) values(h *chain.Header, keys [][]byte, yield func(key, value []byte, present bool)) (n int, err error) {
+func (l *ledger) values(h *chain.Header, keys []placed, yield func(k *placed, value []byte, present bool)) (n int, err error) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	view, ok := l.versions.At(h.Height)
@@ -150,9 +148,9 @@ func (l *ledger) values(h *chain.Header, keys [][]byte, yield func(key, value []
 		return 0, fmt.Errorf("%w: block %d was taken back", state.ErrNotRetained, h.Height)
 	}
 	for size := 0; n < len(keys) && n < sliceLimit.Keys && size < sliceLimit.Bytes; n++ {
-		value, present := view.Get(keys[n])
-		yield(keys[n], value, present)
-		size += len(keys[n]) + len(value)
+		value, present := view.Get(keys[n].key)
+		yield(&keys[n], value, present)
+		size += len(keys[n].key) + len(value)
 	}
 	return n, nil
 }
@@ -165,20 +163,20 @@ func (s *snapshots) copyChanges(ctx context.Context, h *chain.Header, w *snapsho
 	for keys := s.changes.ordered(); len(keys) > 0; {
 		values.reset()
 		gone = gone[:0]
-		n, err := s.views.values(h, keys, func(key, value []byte, present bool) {
-			values.add(key, value)
+		n, err := s.views.values(h, keys, func(k *placed, value []byte, present bool) {
+			values.add(&k.path, k.key, value)
 			gone = append(gone, !present)
 		})
 		if err = cmp.Or(err, ctx.Err()); err != nil {
 			return err
 		}
 		i := 0
-		err = values.each(func(key, value []byte) error {
+		err = values.each(func(path *chain.Hash, key, value []byte) error {
 			i++
 			if gone[i-1] {
-				return w.Delete(key)
+				return w.Delete(path, key)
 			}
-			return w.Add(key, value)
+			return w.Add(path, key, value)
 		})
 		if err != nil {
 			return err

@@ -98,7 +98,10 @@ func snap(t testing.TB, dir string, g *chain.Genesis, h chain.Header, keys func(
 	t.Helper()
 	w, err := quick(dir).Create(snapshot.Meta{GenesisHash: g.Hash(), Header: h, Jobs: 2})
 	must(t, err)
-	must(t, w.AddAll(keys))
+	for k, v := range keys {
+		path := state.PathOf(k)
+		must(t, w.Add(&path, k, v))
+	}
 	s, err := w.Commit()
 	must(t, err)
 	return s

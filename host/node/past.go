@@ -370,7 +370,7 @@ func (p *past) copyOf(h *chain.Header) (*ledger, error) {
 				return
 			}
 			more := true
-			_ = keys.each(func(k, v []byte) error { // its only errors are the function's
+			_ = keys.each(func(_ *chain.Hash, k, v []byte) error { // its only errors are the function's
 				more = more && yield(k, v)
 				return nil
 			})

@@ -38,7 +38,7 @@ const (
 // slice copies out, through yield, the next keys of the state after a block. It
 // is an error that wraps [state.ErrNotRetained] if that block is not in the
 // history any more, or another has taken its place.
-func (l *ledger) slice(h *chain.Header, at state.Position, yield func(key, value []byte)) (state.Position, error) {
+func (l *ledger) slice(h *chain.Header, at state.Position, yield func(path *chain.Hash, key, value []byte)) (state.Position, error) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	if root, ok := l.versions.RootAt(h.Height); ok && root != h.StateRoot {
@@ -299,32 +299,34 @@ func (s *snapshots) copyState(ctx context.Context, h *chain.Header, w *snapshot.
 		if err := keys.each(w.Add); err != nil {
 			return err
 		}
-		s.copied.Add(uint64(len(keys.ends) / 2))
+		s.copied.Add(uint64(len(keys.paths)))
 		runtime.Gosched()
 	}
 	return nil
 }
 
-// arena keeps copies of keys and values.
+// arena keeps copies of keys and values, and their paths.
 type arena struct {
-	data []byte
-	ends []int // of each key and value
+	data  []byte
+	ends  []int // of each key and value
+	paths []chain.Hash
 }
 
-func (a *arena) reset() { a.data, a.ends = a.data[:0], a.ends[:0] }
+func (a *arena) reset() { a.data, a.ends, a.paths = a.data[:0], a.ends[:0], a.paths[:0] }
 
-func (a *arena) add(key, value []byte) {
+func (a *arena) add(path *chain.Hash, key, value []byte) {
+	a.paths = append(a.paths, *path)
 	a.data = append(a.data, key...)
 	a.ends = append(a.ends, len(a.data))
 	a.data = append(a.data, value...)
 	a.ends = append(a.ends, len(a.data))
 }
 
-func (a *arena) each(do func(key, value []byte) error) error {
+func (a *arena) each(do func(path *chain.Hash, key, value []byte) error) error {
 	from := 0
-	for i := 0; i < len(a.ends); i += 2 {
-		middle, end := a.ends[i], a.ends[i+1]
-		if err := do(a.data[from:middle], a.data[middle:end]); err != nil {
+	for i := range a.paths {
+		middle, end := a.ends[2*i], a.ends[2*i+1]
+		if err := do(&a.paths[i], a.data[from:middle], a.data[middle:end]); err != nil {
 			return err
 		}
 		from = end
@@ -462,8 +464,8 @@ func (o *offline) write(ctx context.Context, meta snapshot.Meta, written func(do
 		return nil, err
 	}
 	tree, done := o.versions.Tree(), uint64(0)
-	tree.Ascend(chain.Hash{}, func(k, v []byte) bool {
-		if err = w.Add(k, v); err == nil && done%snapshotLook == 0 {
+	tree.AscendPaths(chain.Hash{}, func(path *chain.Hash, k, v []byte) bool {
+		if err = w.Add(path, k, v); err == nil && done%snapshotLook == 0 {
 			err = ctx.Err()
 			if written != nil {
 				written(done, uint64(tree.Len()))

@@ -334,7 +334,7 @@ func TestCaptureLosesHistory(t *testing.T) {
 	h := l.Head()
 	var at state.Position
 	seen := 0
-	at, err := l.slice(&h, at, func(_, _ []byte) { seen++ })
+	at, err := l.slice(&h, at, func(*chain.Hash, []byte, []byte) { seen++ })
 	must(t, err)
 	if at.End() || seen != sliceLimit.Keys {
 		t.Fatalf("%d keys in the first slice, end %t", seen, at.End())
@@ -342,12 +342,12 @@ func TestCaptureLosesHistory(t *testing.T) {
 	for range 4 {
 		add(1)
 	}
-	if _, err := l.slice(&h, at, func(_, _ []byte) { t.Error("a key") }); !errors.Is(err, state.ErrNotRetained) {
+	if _, err := l.slice(&h, at, func(*chain.Hash, []byte, []byte) { t.Error("a key") }); !errors.Is(err, state.ErrNotRetained) {
 		t.Errorf("after 4 blocks with a history of 3: %v", err)
 	}
 	other := l.Head()
 	other.StateRoot[0] ^= 1
-	if _, err := l.slice(&other, state.Position{}, func(_, _ []byte) { t.Error("a key") }); !errors.Is(err, state.ErrNotRetained) {
+	if _, err := l.slice(&other, state.Position{}, func(*chain.Hash, []byte, []byte) { t.Error("a key") }); !errors.Is(err, state.ErrNotRetained) {
 		t.Errorf("block of another root: %v", err)
 	}
 	s := testSnapshots(t, l)

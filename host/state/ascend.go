@@ -23,26 +23,32 @@ type Position struct {
 	end  bool
 
 	live, changed []slot // of the slice before, for their memory
+	walk          *walk  // likewise
 }
 
 // End reports whether nothing is left.
 func (p *Position) End() bool { return p.end }
 
 // AscendAt calls yield, in path order, for the next keys of the state after a
-// retained block, and returns where to go on. So a walk over all keys can be done
+// retained block and their paths, which are valid until yield returns, and returns
+// where to go on. So a walk over all keys can be done
 // in slices between which blocks are committed: a key that a later block changed
 // or deleted is given with its old value, and one that a later block added is
 // left out.
 //
 // It takes memory and time for about limit keys, and some for every block since.
-func (v *Versions) AscendAt(height uint64, at Position, limit Limit, yield func(key, value []byte)) (Position, error) {
+func (v *Versions) AscendAt(height uint64, at Position, limit Limit, yield func(path *chain.Hash, key, value []byte)) (Position, error) {
 	n, err := v.back(height)
 	if err != nil || at.end {
 		return at, err
 	}
+	if at.walk == nil {
+		at.walk = new(walk)
+	}
+	at.walk.tree = v.tree
 	w := window{from: at.from, end: true}
 	at.changed = w.changed(at.changed[:0], v.undos[len(v.undos)-n:], limit)
-	at.live = w.live(at.live[:0], v.tree, limit)
+	at.live = w.live(at.live[:0], at.walk, limit)
 	w.merge(at.live, at.changed, yield)
 	at.from, at.end = w.to, w.end
 	return at, nil
@@ -112,24 +118,23 @@ func (w *window) collect(slots []slot, u *Undo, age int, limit Limit) []slot {
 }
 
 // live appends the keys of the tree in the window, and closes it at the limit.
-func (w *window) live(slots []slot, t *Tree, limit Limit) []slot {
+func (w *window) live(slots []slot, tree *walk, limit Limit) []slot {
 	size := 0
-	t.Ascend(w.from, func(key, value []byte) bool {
-		path := PathOf(key)
+	tree.ascendPaths(&w.from, func(path *chain.Hash, key, value []byte) bool {
 		if len(slots) > 0 && (len(slots) >= limit.Keys || size >= limit.Bytes) {
-			w.close(&path)
+			w.close(path)
 		}
-		if !w.holds(&path) {
+		if !w.holds(path) {
 			return false
 		}
-		slots, size = append(slots, slot{path: path, key: key, value: value, present: true}), size+len(key)+len(value)
+		slots, size = append(slots, slot{path: *path, key: key, value: value, present: true}), size+len(key)+len(value)
 		return true
 	})
 	return slots
 }
 
 // merge gives both lists in path order; where they meet, the old value counts.
-func (w *window) merge(live, changed []slot, yield func(key, value []byte)) {
+func (w *window) merge(live, changed []slot, yield func(path *chain.Hash, key, value []byte)) {
 	for len(live) > 0 || len(changed) > 0 {
 		side := 1
 		if len(changed) > 0 {
@@ -142,7 +147,7 @@ func (w *window) merge(live, changed []slot, yield func(key, value []byte)) {
 		if side <= 0 {
 			next = &changed
 		}
-		s := (*next)[0]
+		s := &(*next)[0]
 		if side == 0 {
 			live = live[1:]
 		}
@@ -151,7 +156,7 @@ func (w *window) merge(live, changed []slot, yield func(key, value []byte)) {
 			return
 		}
 		if s.present {
-			yield(s.key, s.value)
+			yield(&s.path, s.key, s.value)
 		}
 	}
 }

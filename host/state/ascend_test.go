@@ -16,12 +16,14 @@ func collectAt(t *testing.T, v *Versions, height uint64, limit Limit, between fu
 	var last chain.Hash
 	for !at.End() {
 		var err error
-		if at, err = v.AscendAt(height, at, limit, func(key, value []byte) {
-			path := PathOf(key)
-			if len(got) > 0 && comparePaths(&last, &path) >= 0 {
+		if at, err = v.AscendAt(height, at, limit, func(path *chain.Hash, key, value []byte) {
+			if *path != PathOf(key) {
+				t.Fatalf("key %q has path %s, not %s", key, PathOf(key), path)
+			}
+			if len(got) > 0 && comparePaths(&last, path) >= 0 {
 				t.Fatalf("path %s follows %s", path, last)
 			}
-			last = path
+			last = *path
 			got[string(key)] = string(value)
 		}); err != nil {
 			t.Fatal(err)
@@ -84,7 +86,7 @@ func TestAscendAtDeleted(t *testing.T) {
 	for !at.End() {
 		slice := 0
 		var err error
-		if at, err = v.AscendAt(0, at, Limit{100, 1 << 20}, func(key, value []byte) {
+		if at, err = v.AscendAt(0, at, Limit{100, 1 << 20}, func(_ *chain.Hash, key, value []byte) {
 			if string(key) != string(value) {
 				t.Fatalf("key %s has value %s", key, value)
 			}
@@ -104,13 +106,13 @@ func TestAscendAtDeleted(t *testing.T) {
 func TestAscendAtRefuses(t *testing.T) {
 	h, v := newHistory(1, 20), NewVersions(3)
 	chainOf(h, v, 0, 10, 20)
-	at, err := v.AscendAt(8, Position{}, Limit{1, 1}, func(_, _ []byte) {})
+	at, err := v.AscendAt(8, Position{}, Limit{1, 1}, func(*chain.Hash, []byte, []byte) {})
 	if err != nil {
 		t.Fatal(err)
 	}
 	chainOf(h, v, 10, 3, 20)
 	for _, height := range []uint64{8, 13} {
-		if _, err := v.AscendAt(height, at, Limit{1, 1}, func(_, _ []byte) { t.Error("a key") }); !errors.Is(err, ErrNotRetained) {
+		if _, err := v.AscendAt(height, at, Limit{1, 1}, func(*chain.Hash, []byte, []byte) { t.Error("a key") }); !errors.Is(err, ErrNotRetained) {
 			t.Errorf("block %d: %v", height, err)
 		}
 	}

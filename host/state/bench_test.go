@@ -235,7 +235,7 @@ func BenchmarkAscendAt(b *testing.B) {
 		for at, err := (Position{}), error(nil); !at.End() && err == nil; {
 			buf = buf[:0]
 			start := time.Now()
-			at, err = v.AscendAt(0, at, Limit{Keys: 512, Bytes: 128 << 10}, func(key, value []byte) { buf = append(append(buf, key...), value...) })
+			at, err = v.AscendAt(0, at, Limit{Keys: 512, Bytes: 128 << 10}, func(_ *chain.Hash, key, value []byte) { buf = append(append(buf, key...), value...) })
 			took = append(took, time.Since(start))
 		}
 	}

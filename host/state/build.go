@@ -55,13 +55,10 @@ func (p *Preparer) Prepare(n int, at func(i int) *Leaf) {
 	p.hasher.Flush()
 }
 
-// Paths computes the path of every key, side by side. Both are of equal length.
-func (p *Preparer) Paths(keys [][]byte, paths []chain.Hash) {
-	for i := range keys {
-		p.hasher.Sum(keys[i], (*[32]byte)(&paths[i]))
-	}
-	p.hasher.Flush()
-}
+// Sums puts the SHA-256 of messages of any length into sums, which is as long: side
+// by side, as the tree's nodes are hashed. It takes least time if the longest come first,
+// and calls between now and then, for a caller who wants to let others run.
+func Sums(messages [][]byte, sums [][32]byte, between func()) { lanes.Long(messages, sums, between) }
 
 // Key, Value and Path are what was prepared, and where it is in the tree.
 func (l *Leaf) Key() []byte      { return l.key }

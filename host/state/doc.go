@@ -17,8 +17,8 @@
 // Commit runs, but then only for keys that are not in the batch: it finds those
 // in the frozen overlay above the tree. A Get that began before one Commit
 // returned must be over before the next one starts, and none may meet a Rollback.
-// Everything else, At, AscendAt, Prove, ProveMany and Ascend included, and Get from any other
-// goroutine, needs the caller's lock against Commit and Rollback. An overlay
+// Everything else, At, AscendAt, Prove, ProveMany, Ascend and AscendPaths included, and Get
+// from any other goroutine, needs the caller's lock against Commit and Rollback. An overlay
 // belongs to one goroutine until its last write; after that any number may read
 // it.
 //

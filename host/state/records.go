@@ -146,6 +146,14 @@ func (s *records) value(r uint32) []byte {
 	return b[start:end:end]
 }
 
+// both is the key and the value of record r.
+func (s *records) both(r uint32) (key, value []byte) {
+	b := s.at(r)
+	middle := recordHeader + int(b[0])
+	end := middle + valueLen(b)
+	return b[recordHeader:middle:middle], b[middle:end:end]
+}
+
 // touch reads the beginning of a record and, as far as most go, the lines after it.
 // Any number that the index has will do.
 func (s *records) touch(r uint32) (sum byte) {

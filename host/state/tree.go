@@ -196,42 +196,6 @@ func hashNode(bit uint8, left, right *chain.Hash) chain.Hash {
 	return proof.HashNode(bit, (*[32]byte)(left), (*[32]byte)(right))
 }
 
-// Ascend calls yield for every key whose path is from or above it, in path
-// order, until yield returns false.
-func (t *Tree) Ascend(from chain.Hash, yield func(key, value []byte) bool) {
-	if t.root.ref == 0 {
-		return
-	}
-	near := t.leafPath(t.walk(t.root.ref, &from))
-	t.ascend(t.root.ref, &from, diverge(&from, &near), yield)
-}
-
-// ascend visits what is at or above from. A nil from is everything; apart is the
-// bit at which from leaves the tree.
-func (t *Tree) ascend(ref uint32, from *chain.Hash, apart int, yield func(key, value []byte) bool) bool {
-	bit := pathBits
-	if !isLeaf(ref) {
-		bit = int(t.nodes.at(ref).bit())
-	}
-	if from != nil && apart < bit { // all of it is on one side of from
-		if bitOf(from, uint8(apart)) == 1 {
-			return true
-		}
-		from = nil
-	}
-	if isLeaf(ref) {
-		return yield(t.records.key(ref&^leafBit), t.records.value(ref&^leafBit))
-	}
-	n := t.nodes.at(ref)
-	if from == nil || bitOf(from, n.bit()) == 0 {
-		if !t.ascend(n.child[0], from, apart, yield) {
-			return false
-		}
-		from = nil
-	}
-	return t.ascend(n.child[1], from, apart, yield)
-}
-
 // comparePaths orders two paths.
 func comparePaths(a, b *chain.Hash) int { return bytes.Compare(a[:], b[:]) }
 

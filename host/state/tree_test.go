@@ -257,8 +257,8 @@ func mustPanic(t *testing.T, what string, f func()) {
 }
 
 func TestAscend(t *testing.T) {
-	h, tree, o := newHistory(4, 200), NewTree(), NewOverlay(nil)
-	h.block(o, 300)
+	h, tree, o := newHistory(4, 5*walkRun), NewTree(), NewOverlay(nil)
+	h.block(o, 8*walkRun)
 	tree.Commit(o.Changes(), nil)
 	var paths []chain.Hash
 	tree.Ascend(chain.Hash{}, func(key, _ []byte) bool {
@@ -285,6 +285,17 @@ func TestAscend(t *testing.T) {
 		})
 		if got-want != min(max(limit, 1), len(paths)-want) {
 			t.Fatalf("from %s: %d keys of %d, limit %d", from, got-want, len(paths)-want, limit)
+		}
+		got = want
+		tree.AscendPaths(from, func(path *chain.Hash, key, value []byte) bool {
+			if v, ok := tree.Get(key); !ok || !bytes.Equal(v, value) || *path != paths[got] || *path != PathOf(key) {
+				t.Fatalf("from %s: key %d is %q, %s, want %s", from, got-want, key, path, paths[got])
+			}
+			got++
+			return true
+		})
+		if got != len(paths) {
+			t.Fatalf("from %s: %d paths of %d", from, got-want, len(paths)-want)
 		}
 	}
 }

@@ -161,7 +161,11 @@ func writeAll(into *snapshot.Dir, s *snapshot.Snapshot, tree *state.Tree, height
 	if err != nil {
 		return 0, 0, err
 	}
-	if err := w.AddAll(func(yield func(k, v []byte) bool) { tree.Ascend(chain.Hash{}, yield) }); err != nil {
+	tree.AscendPaths(chain.Hash{}, func(path *chain.Hash, k, v []byte) bool {
+		err = w.Add(path, k, v)
+		return err == nil
+	})
+	if err != nil {
 		return 0, 0, errors.Join(err, w.Abort())
 	}
 	if _, err := w.Commit(); err != nil {
@@ -189,7 +193,7 @@ func (b *bench) incremental(into *snapshot.Dir, s *snapshot.Snapshot, tree *stat
 			return nil, err
 		}
 		for _, c := range o.Changes() {
-			if err := w.Add(c.Key, c.Value); err != nil {
+			if err := w.Add(&c.Path, c.Key, c.Value); err != nil {
 				return nil, errors.Join(err, w.Abort())
 			}
 		}

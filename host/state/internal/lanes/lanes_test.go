@@ -19,8 +19,8 @@ func bothWays(t *testing.T, test func(t *testing.T)) {
 	}
 }
 
-// check hashes messages in one go and compares with crypto/sha256. Around every
-// result are bytes that must stay as they are.
+// check hashes messages in one go, as short ones and as long ones, and compares with
+// crypto/sha256. Around every result are bytes that must stay as they are.
 func check(t *testing.T, h *Hasher, messages [][]byte) {
 	t.Helper()
 	const guard = 0xa5
@@ -40,6 +40,18 @@ func check(t *testing.T, h *Hasher, messages [][]byte) {
 			if out[i][j] != [32]byte(bytes.Repeat([]byte{guard}, 32)) {
 				t.Fatalf("message %d of %d, %d bytes: written beside the result", i, len(messages), len(m))
 			}
+		}
+	}
+	checkLong(t, messages)
+}
+
+func checkLong(t *testing.T, messages [][]byte) {
+	t.Helper()
+	sums := make([][32]byte, len(messages))
+	Long(messages, sums, func() {})
+	for i, m := range messages {
+		if want := sha256.Sum256(m); sums[i] != want {
+			t.Fatalf("message %d of %d, %d bytes, as a long one: %x, want %x", i, len(messages), len(m), sums[i], want)
 		}
 	}
 }
@@ -80,6 +92,37 @@ func TestMixedLengths(t *testing.T) {
 				messages[i] = random(rng, rng.IntN(4*blockBytes))
 			}
 			check(t, h, messages)
+		}
+	})
+}
+
+// TestLong has more messages than lanes and messages of many strides, beside short
+// ones, so that lanes come free at every time; the caller is let in between.
+func TestLong(t *testing.T) {
+	bothWays(t, func(t *testing.T) {
+		rng := rand.New(rand.NewPCG(4, 4))
+		for _, count := range []int{minLanes - 1, minLanes, Lanes, 3 * Lanes} {
+			for _, most := range []int{blockBytes, 10 * blockBytes, 2 * stride * blockBytes} {
+				messages := make([][]byte, count)
+				for i := range messages {
+					messages[i] = random(rng, rng.IntN(most))
+				}
+				messages[0] = random(rng, 2*most)
+				checkLong(t, messages)
+			}
+		}
+	})
+}
+
+// TestLongLetsOthersIn at least once in every stride.
+func TestLongLetsOthersIn(t *testing.T) {
+	bothWays(t, func(t *testing.T) {
+		messages, sums, times := make([][]byte, Lanes), make([][32]byte, Lanes), 0
+		for i := range messages {
+			messages[i] = make([]byte, 5*stride*blockBytes)
+		}
+		if Long(messages, sums, func() { times++ }); times < 5 {
+			t.Errorf("%d times", times)
 		}
 	})
 }
@@ -158,6 +201,33 @@ func BenchmarkSum(b *testing.B) {
 			}
 		})
 	}
+}
+
+// BenchmarkLong hashes what waits of a snapshot: chunks, and their files.
+func BenchmarkLong(b *testing.B) {
+	var messages [][]byte
+	for i := range Lanes {
+		messages = append(messages, make([]byte, 1<<20>>(2*i/Lanes)-4099*i))
+	}
+	size := 0
+	for _, m := range messages {
+		size += len(m)
+	}
+	sums := make([][32]byte, Lanes)
+	b.Run("lanes", func(b *testing.B) {
+		b.SetBytes(int64(size))
+		for b.Loop() {
+			Long(messages, sums, func() {})
+		}
+	})
+	b.Run("std", func(b *testing.B) {
+		b.SetBytes(int64(size))
+		for b.Loop() {
+			for i, m := range messages {
+				sums[i] = sha256.Sum256(m)
+			}
+		}
+	})
 }
 
 // BenchmarkFew is where minLanes comes from.
