@@ -73,6 +73,7 @@ type source struct {
 func Check(module string, files []File, long []LongFunction) []Violation {
 	t := load(module, files)
 	t.checkTexts()
+	t.checkLinks()
 	for _, p := range t.packages {
 		t.checkImports(p)
 		t.checkPackageComment(p)
