@@ -263,10 +263,6 @@ func (w *world) kill(p **exec.Cmd) {
 	*p = nil
 }
 
-type keccak struct{}
-
-func (keccak) Keccak256(b []byte, out *[32]byte) { *out = secp.Keccak256(b) }
-
 // submit opens theses of both kinds around the price of now. A node that is being
 // killed takes what it can.
 func (w *world) submit(n int, rng *rand.Rand) {
@@ -287,11 +283,11 @@ func (w *world) submitEach(n int, terms func(*tx.Quote)) {
 		q := tx.Quote{Base: pair[0], Quote: pair[1], BetAmount: 1000, Payout: 1500, Start: now + 200, Deadline: now + 60_000,
 			User: user.Address(), Solver: solver.Address(), Salt: w.salt}
 		terms(&q)
-		digest := hasher.QuoteDigest(keccak{}, &q)
+		digest := hasher.QuoteDigest(secp.Keccak{}, &q)
 		accepted, err := user.Sign(&digest)
 		w.must(err)
 		t := tx.Transaction{From: solver.Address(), Timestamp: w.stamp, Kind: tx.KindRfqSubmit, RfqSubmit: tx.RfqSubmit{Quote: q, UserSignature: accepted}}
-		w.must(hasher.Sign(keccak{}, &t, func(digest *tx.Hash) (tx.Signature, error) { return solver.Sign(digest) }))
+		w.must(hasher.Sign(secp.Keccak{}, &t, func(digest *tx.Hash) (tx.Signature, error) { return solver.Sign(digest) }))
 		raws = append(raws, t.Append(nil))
 	}
 	receipts, err := w.client.SendTransactions(context.Background(), raws)

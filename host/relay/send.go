@@ -19,11 +19,6 @@ type signer struct {
 	hasher  tx.Hasher
 }
 
-// keccak lends the library's hash to the market's types.
-type keccak struct{}
-
-func (keccak) Keccak256(b []byte, out *[32]byte) { *out = secp.Keccak256(b) }
-
 func (s *signer) sign(v *settle.Settlement) (raw []byte, id chain.Hash, err error) {
 	t := tx.Transaction{From: s.address, Timestamp: v.Stamp, Kind: tx.KindSystemSettle}
 	if v.Kind == settle.Decide {
@@ -33,7 +28,7 @@ func (s *signer) sign(v *settle.Settlement) (raw []byte, id chain.Hash, err erro
 		t.SystemSettle = tx.SystemSettle{ThesisID: v.Thesis, Settlement: tx.Settlement{
 			Kind: tx.SettlementKind(v.Kind), BreachTimestamp: v.BreachTimestamp, BreachPrice: v.BreachPrice}}
 	}
-	err = s.hasher.Sign(keccak{}, &t, func(digest *tx.Hash) (tx.Signature, error) {
+	err = s.hasher.Sign(secp.Keccak{}, &t, func(digest *tx.Hash) (tx.Signature, error) {
 		id = *digest
 		return s.key.Sign(digest)
 	})

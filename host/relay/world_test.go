@@ -342,7 +342,7 @@ func (c *fakeChain) execute(raw []byte) (r api.Receipt) {
 		return refuse("MalformedTransaction")
 	}
 	var hasher tx.Hasher
-	id := chain.Hash(hasher.Digest(keccak{}, &t))
+	id := chain.Hash(hasher.Digest(secp.Keccak{}, &t))
 	if from, ok := secp.Recover((*[32]byte)(&id), &t.Signature); !ok || from != t.From {
 		return refuse("InvalidSignature")
 	}

@@ -61,6 +61,12 @@ func (s *scratch) hash(b []byte) chain.Hash {
 	return s.sum
 }
 
+// Keccak lends the hash to the market's types, which know no library.
+type Keccak struct{}
+
+// Keccak256 puts the hash of b into out.
+func (Keccak) Keccak256(b []byte, out *[32]byte) { *out = Keccak256(b) }
+
 // halfOrder is half the order of secp256k1, rounded down: the largest s of a
 // signature that is not malleable (EIP-2).
 var halfOrder = [32]byte{

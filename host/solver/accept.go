@@ -181,7 +181,7 @@ func (s *Server) sign(o *order) error {
 		RfqSubmit: tx.RfqSubmit{Quote: o.quote, UserSignature: o.user}}
 	var h tx.Hasher
 	var id chain.Hash
-	err := h.Sign(keccak{}, &t, func(digest *tx.Hash) (tx.Signature, error) {
+	err := h.Sign(secp.Keccak{}, &t, func(digest *tx.Hash) (tx.Signature, error) {
 		id = *digest
 		return s.opts.Key.Sign(digest)
 	})

@@ -106,7 +106,7 @@ func (n *fakeNode) opened(t *tx.Transaction) api.Receipt {
 
 func idOf(t *tx.Transaction) chain.Hash {
 	var h tx.Hasher
-	return h.Digest(keccak{}, t)
+	return h.Digest(secp.Keccak{}, t)
 }
 
 func (n *fakeNode) lock() (func(), error) {

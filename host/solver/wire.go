@@ -105,16 +105,11 @@ type Health struct {
 	Checks []api.Check   `json:"checks"`
 }
 
-// keccak lends the library's hash to the market's types.
-type keccak struct{}
-
-func (keccak) Keccak256(b []byte, out *[32]byte) { *out = secp.Keccak256(b) }
-
 // Digests are a quote's two names: the hash by which the chain knows it, and the
 // EIP-712 digest that its user signs.
 func Digests(q *tx.Quote) (hash, digest chain.Hash) {
 	var h tx.Hasher
-	return h.QuoteHash(keccak{}, q), h.QuoteDigest(keccak{}, q)
+	return h.QuoteHash(secp.Keccak{}, q), h.QuoteDigest(secp.Keccak{}, q)
 }
 
 // ThesisID is the id in a receipt's thesis_created event.

@@ -29,7 +29,7 @@ func New(key *secp.Key) *Wallet { return &Wallet{Address: key.Address(), key: ke
 
 // Sign puts the signature into t and returns its encoding and its id.
 func (w *Wallet) Sign(t *tx.Transaction) (raw []byte, id chain.Hash, err error) {
-	err = w.hasher.Sign(keccak{}, t, func(digest *tx.Hash) (tx.Signature, error) {
+	err = w.hasher.Sign(secp.Keccak{}, t, func(digest *tx.Hash) (tx.Signature, error) {
 		id = *digest
 		return w.key.Sign(digest)
 	})
@@ -39,15 +39,10 @@ func (w *Wallet) Sign(t *tx.Transaction) (raw []byte, id chain.Hash, err error) 
 	return t.Append(nil), id, nil
 }
 
-// keccak lends the library's hash to the market's types.
-type keccak struct{}
-
-func (keccak) Keccak256(b []byte, out *[32]byte) { *out = secp.Keccak256(b) }
-
 // SignQuote is what a user gives to accept a quote: a signature of every term, as
 // a wallet shows them.
 func (w *Wallet) SignQuote(q *tx.Quote) (tx.Signature, error) {
-	digest := w.hasher.QuoteDigest(keccak{}, q)
+	digest := w.hasher.QuoteDigest(secp.Keccak{}, q)
 	sig, err := w.key.Sign(&digest)
 	if err != nil {
 		return sig, fmt.Errorf("sign quote: %w", err)

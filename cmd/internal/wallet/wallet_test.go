@@ -25,7 +25,7 @@ func TestSign(t *testing.T) {
 		t.Fatalf("decoded %+v", got)
 	}
 	var hasher tx.Hasher
-	if want := hasher.Digest(keccak{}, &got); want != id {
+	if want := hasher.Digest(secp.Keccak{}, &got); want != id {
 		t.Errorf("id %s, want %x", id, want)
 	}
 	digest := [32]byte(id)
@@ -49,7 +49,7 @@ func TestSignQuote(t *testing.T) {
 	for payout, want := range map[uint64]bool{4: true, 5: false} {
 		q.Payout = payout
 		var hasher tx.Hasher
-		digest := hasher.QuoteDigest(keccak{}, &q)
+		digest := hasher.QuoteDigest(secp.Keccak{}, &q)
 		if signer, ok := secp.Recover(&digest, &signature); (ok && signer == w.Address) != want {
 			t.Errorf("payout %d: recovered %s", payout, signer)
 		}
