@@ -44,9 +44,6 @@ func NewBook(cfg Config, salt uint64) (*Book, error) {
 	return &Book{cfg: cfg, salt: salt, entries: make(map[chain.Hash]*entry)}, nil
 }
 
-// Config is what the book was made with.
-func (b *Book) Config() Config { return b.cfg }
-
 // Quote judges a request. The error is a *[Refusal]. No two offers of a book have
 // the same salt.
 func (b *Book) Quote(now uint64, v *View, r Request) (*Offer, error) {
