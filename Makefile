@@ -10,7 +10,8 @@
 .PHONY: check test race stf golden bench
 
 # Packages with golden files.
-GOLDEN = ./host/chain ./host/follow ./host/rpc ./host/state
+GOLDEN = ./host/chain ./host/follow ./host/node ./host/rpc ./host/settle ./host/state ./host/store ./host/wasm \
+	./host/wire ./host/witness ./snapshot ./stf-modules/rfq ./stf-modules/rfq/params ./tools/bench
 
 check:
 	go vet ./... && go mod tidy -diff && go test ./tools/tidy
