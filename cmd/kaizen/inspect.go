@@ -202,7 +202,7 @@ func newInspectBlock(std cli.IO) *cobra.Command {
 
 func runInspectBlock(s *store.Store, height uint64, out *cli.Output, std cli.IO) error {
 	b, err := s.Block(height)
-	if errors.Is(err, store.ErrNotFound) && height == 0 {
+	if err != nil && height == 0 {
 		return cli.Hint(err, "block 0 is the genesis document: kaizen inspect genesis")
 	}
 	if err != nil {

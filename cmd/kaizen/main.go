@@ -45,8 +45,9 @@ var otherWords = map[string][]string{
 
 func newRoot(std cli.IO) *cobra.Command {
 	root := &cobra.Command{
-		Use:   "kaizen",
-		Short: "A price-range prediction market as a single-sequencer chain",
+		Use:     "kaizen",
+		Version: node.Version,
+		Short:   "A price-range prediction market as a single-sequencer chain",
 		Long: "Kaizen runs, asks and checks a chain with one write node and any number of read nodes.\n" +
 			"'kaizen dev' starts everything in one process.\n\n" +
 			"Exit codes: 0 ok, 1 error, 2 usage or configuration, 3 verification failed, 4 not ready, 5 unreachable.\n" +

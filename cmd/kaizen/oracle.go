@@ -94,6 +94,11 @@ func (o *oracleOptions) finalize(c *cobra.Command) error {
 	} else if changed("min-sources") {
 		return cli.Usagef("--min-sources is about --upstream, and there is none")
 	}
+	for _, f := range []string{"pair", "speed", "once"} {
+		if changed(f) && o.source.file == "" {
+			return cli.Usagef("--%s is about --file, and there is none", f)
+		}
+	}
 	return checkLog(o.log)
 }
 

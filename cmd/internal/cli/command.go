@@ -2,11 +2,13 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // IO is what a program talks to.
@@ -24,9 +26,7 @@ func Execute(ctx context.Context, root *cobra.Command, std IO, args []string) in
 	root.SetOut(std.Out)
 	root.SetErr(std.Err)
 	root.SilenceErrors, root.SilenceUsage = true, true
-	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return &UsageError{Command: c.CommandPath(), Err: err}
-	})
+	root.SetFlagErrorFunc(flagError)
 	verbs := root.RunE == nil // or a program that does one thing, and has no plugins
 	if verbs {
 		requireVerb(root)
@@ -48,6 +48,22 @@ func Execute(ctx context.Context, root *cobra.Command, std IO, args []string) in
 		report(std.Err, root.Name(), wantsJSON(verb), err)
 	}
 	return ExitCode(err)
+}
+
+// flagError is a mistake in a flag, with the flag that was probably meant.
+func flagError(c *cobra.Command, err error) error {
+	usage := error(&UsageError{Command: c.CommandPath(), Err: err})
+	var unknown *pflag.NotExistError
+	if !errors.As(err, &unknown) || unknown.GetSpecifiedShortnames() != "" {
+		return usage
+	}
+	var names []string
+	c.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+	name := unknown.GetSpecifiedName()
+	if near := nearest(name, names); near != "" && distance(name, near) <= 2 { // names of flags are short
+		return Hint(usage, "did you mean '--%s'?", near)
+	}
+	return usage
 }
 
 // Group makes a verb that only holds other verbs.
@@ -103,7 +119,11 @@ func Args(names ...string) cobra.PositionalArgs {
 		}
 		switch {
 		case len(args) < least:
-			return &UsageError{Command: c.CommandPath(), Err: fmt.Errorf("%s: %s is missing", c.CommandPath(), strings.Join(names[len(args):least], " and "))}
+			missing, are := names[len(args):least], "is"
+			if len(missing) > 1 {
+				are = "are"
+			}
+			return &UsageError{Command: c.CommandPath(), Err: fmt.Errorf("%s: %s %s missing", c.CommandPath(), strings.Join(missing, " and "), are)}
 		case len(args) > most:
 			return &UsageError{Command: c.CommandPath(), Err: fmt.Errorf("%s: nothing may follow %s, got %q", c.CommandPath(), orNothing(names), args[most])}
 		}
