@@ -63,7 +63,7 @@ func newRoot(std cli.IO) *cobra.Command {
 			"away are waited for. Run one for all pairs, or several for pairs of their own, each with its own directory.\n\n" +
 			"The key is that of the account that the chain's genesis names as settler (or of one with the settler\n" +
 			"permission). Without it theses are settled a minute after their challenge windows, the chain deciding.\n\n" +
-			"Exit codes: 0 told to stop, 1 error, 2 usage, 5 unreachable.",
+			"Exit codes: 0 told to stop, 1 error, 2 usage.",
 		Example: "  settler --pairs BTC/USDT --keystore settler.json --password-file pw\n" +
 			"  settler --write-node ws://10.0.0.1:9000 --rpc-url http://10.0.0.1:8545 --key-file settler.key\n" +
 			"  settler --dev-account 9                       beside 'kaizen dev'\n" +

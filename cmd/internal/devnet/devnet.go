@@ -104,14 +104,17 @@ func (n *Net) start(run func(context.Context) error) *part {
 	return p
 }
 
-// end stops a component and waits; a component that never was is fine.
+// end stops a component and waits; a component that never was is fine. What went
+// wrong is said once, however often it is ended.
 func (p *part) end() error {
 	if p == nil {
 		return nil
 	}
 	p.stop()
 	<-p.done
-	return p.err
+	err := p.err
+	p.err = nil
+	return err
 }
 
 // Failed is closed when a component ended by itself; [Net.Stop] says why.

@@ -1,6 +1,7 @@
 package devnet
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -128,5 +129,20 @@ func TestJudge(t *testing.T) {
 		if errors.Is(err, node.ErrVerification) != c.verification || (err == nil) != c.nothing || c.err != nil && !errors.Is(err, c.err) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// What went wrong in a component is in the report once, though Stop ends some of
+// them twice.
+func TestPartSaysItOnce(t *testing.T) {
+	full := errors.New("disk is full")
+	n := &Net{failed: make(chan struct{})}
+	p := n.start(func(context.Context) error { return full })
+	<-n.Failed()
+	if err := p.end(); err != full {
+		t.Errorf("first: %v", err)
+	}
+	if err := errors.Join(p.end(), (*part)(nil).end()); err != nil {
+		t.Errorf("again: %v", err)
 	}
 }
