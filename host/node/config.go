@@ -1,6 +1,8 @@
 package node
 
 import (
+	"errors"
+	"fmt"
 	"time"
 
 	"github.com/kaizenchain/kaizen/host/chain"
@@ -133,6 +135,20 @@ func Defaults() Config {
 		Prune:    PruneConfig{Mode: PruneArchive, KeepBlocks: DefaultKeepBlocks},
 		Log:      LogConfig{Level: "info", Format: "text"},
 	}
+}
+
+// Check refuses settings that contradict each other, or what stands behind them.
+func (c *Config) Check() error {
+	limits := c.RPC.limits()
+	return errors.Join(c.checkPrune(), limits.Validate())
+}
+
+// checkTogether is Check where nobody may have called it.
+func checkTogether(cfg *Config) error {
+	if err := cfg.Check(); err != nil {
+		return fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	return nil
 }
 
 // Interval is the time between two ticks.

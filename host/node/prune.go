@@ -37,21 +37,13 @@ func (c *PruneConfig) blocks() uint64 {
 // removes whole files; 0: any number.
 func (c *PruneConfig) segmentBlocks() uint64 { return c.blocks() / pruneSteps }
 
-// Check refuses settings that contradict each other: to prune without the
-// snapshots that make up for it.
-func (c *Config) Check() error {
+// checkPrune refuses to prune without the snapshots that make up for it.
+func (c *Config) checkPrune() error {
 	every, keep := c.Snapshot.IntervalBlocks, c.Prune.blocks()
 	if keep == 0 || every > 0 && every <= keep {
 		return nil
 	}
 	return fmt.Errorf("prune.mode is %s and snapshot.interval_blocks is %d: a node that prunes starts from snapshots, so want 1 to %d", c.Prune.Mode, every, keep)
-}
-
-func checkPrune(cfg *Config) error {
-	if err := cfg.Check(); err != nil {
-		return fmt.Errorf("%w: %w", ErrConfig, err)
-	}
-	return nil
 }
 
 // pruner removes the blocks that are not to be kept, in the background, and never

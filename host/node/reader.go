@@ -85,7 +85,7 @@ func (r *Reader) check(g *chain.Genesis, program stf.Program) error {
 	if err := checkModule(program, g); err != nil {
 		return err
 	}
-	return errors.Join(CheckPinned(&r.cfg, g), checkPrune(&r.cfg))
+	return errors.Join(CheckPinned(&r.cfg, g), checkTogether(&r.cfg))
 }
 
 // CheckPinned compares a genesis document with the hash that the operator expects,

@@ -104,8 +104,17 @@ func (s *services) end(g *group, err error) {
 }
 
 func (s *services) options(backend rpc.Backend, v *views, own metrics.Set) rpc.Options {
-	limits := rpc.DefaultLimits()
 	c := &s.cfg.RPC
+	o := rpc.Options{Backend: backend, Limits: c.limits(), AllowedHosts: c.AllowedHosts, AllowedOrigins: c.AllowedOrigins, Pages: web.Handlers(), Metrics: own, Log: logs.For(s.log, "rpc")}
+	if v.Schema().Name == market.Name {
+		o.Module = market.Module()
+	}
+	return o
+}
+
+// limits are the defaults of host/rpc and what was configured instead.
+func (c *RPCConfig) limits() rpc.Limits {
+	limits := rpc.DefaultLimits()
 	for _, o := range []struct {
 		limit *int
 		value int
@@ -118,11 +127,7 @@ func (s *services) options(backend rpc.Backend, v *views, own metrics.Set) rpc.O
 	// What depends on a configured limit follows it.
 	limits.RateBurst = max(limits.RateBurst, limits.MaxBatch)
 	limits.MaxHeldBytes = max(limits.MaxHeldBytes, 4*(limits.MaxBodyBytes+limits.MaxResponseBytes))
-	o := rpc.Options{Backend: backend, Limits: limits, AllowedHosts: c.AllowedHosts, AllowedOrigins: c.AllowedOrigins, Pages: web.Handlers(), Metrics: own, Log: logs.For(s.log, "rpc")}
-	if v.Schema().Name == market.Name {
-		o.Module = market.Module()
-	}
-	return o
+	return limits
 }
 
 // drain lets calls under way finish; new ones are refused.

@@ -87,7 +87,7 @@ func (w *Writer) check(g *chain.Genesis, program stf.Program) error {
 	if err := checkModule(program, g); err != nil {
 		return err
 	}
-	if err := errors.Join(CheckConfig(&w.cfg, g), checkPrune(&w.cfg)); err != nil {
+	if err := errors.Join(CheckConfig(&w.cfg, g), checkTogether(&w.cfg)); err != nil {
 		return err
 	}
 	if string(w.key.Public().(ed25519.PublicKey)) != string(g.Sequencer[:]) {
