@@ -136,7 +136,7 @@ func (f *flags) logger(std cli.IO) (*slog.Logger, error) {
 // options are the command line and the environment as the loop wants them.
 func (f *flags) options(std cli.IO, log *slog.Logger) (relay.Options, error) {
 	opt := relay.Options{WriteNode: f.writeNode, RPCURL: f.rpcURL, CheckInterval: time.Duration(f.checkInterval) * time.Millisecond,
-		BatchSize: f.batchSize, BufferMs: f.buffer, DataDir: f.dataDir, Log: log}
+		BatchSize: f.batchSize, BufferMs: f.buffer, DataDir: f.dataDir, Agent: "settler/" + node.Version, Log: log}
 	var err error
 	if opt.Pairs, err = f.pairNames(); err != nil {
 		return opt, err

@@ -75,6 +75,7 @@ type Options struct {
 	BufferMs      uint64 // after the challenge window, before UserWins
 	DataDir       string
 	Key           *secp.Key
+	Agent         string // name and version, for the operators of nodes; at most wire.MaxAgentBytes count
 	Log           *slog.Logger
 	Metrics       net.Listener // nil: none; owned by the settler
 

@@ -21,9 +21,6 @@ type update struct {
 	down   error
 }
 
-// Agent is what a settler calls itself to its peers.
-const agent = "settler/0.1.0"
-
 // Reconnecting to a node that went away.
 const (
 	backoffMin = 100 * time.Millisecond
@@ -68,7 +65,7 @@ func (st *stream) run(ctx context.Context) {
 func (st *stream) dial(ctx context.Context) (*wire.Client, error) {
 	id := &st.s.identity
 	return wire.Dial(ctx, st.s.opt.WriteNode,
-		wire.Identity{ChainID: id.chainID, Genesis: id.genesis, Module: id.module, Role: wire.RoleSettler, Agent: agent},
+		wire.Identity{ChainID: id.chainID, Genesis: id.genesis, Module: id.module, Role: wire.RoleSettler, Agent: st.s.opt.Agent},
 		wire.DialOptions{Head: chain.BlockID{Number: st.next - 1}, Doorbells: true, Dial: st.s.opt.Dial})
 }
 

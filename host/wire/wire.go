@@ -2,8 +2,8 @@
 // blocks and headers, and how it hears that there is something new. WIRE.md
 // shows every byte.
 //
-// It is an adapter: it owns sockets, deadlines and goroutines, and is the only
-// package that imports the WebSocket library. It must not import another
+// It is an adapter: it owns sockets, deadlines and goroutines; its outside library
+// is coder/websocket, which host/rpc has too. It must not import another
 // adapter. What to do with the answers is host/follow's business: a [Client] is
 // a follow.Source and a fetch.Source, a [Server] answers from a follow.Archive,
 // and from a fetch.Source if its archive is one.

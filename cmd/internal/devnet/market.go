@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/kaizenchain/kaizen/cmd/internal/wallet"
+	"github.com/kaizenchain/kaizen/host/node"
 	"github.com/kaizenchain/kaizen/host/quote"
 	"github.com/kaizenchain/kaizen/host/relay"
 	"github.com/kaizenchain/kaizen/host/rpc/api"
@@ -71,7 +72,7 @@ func (n *Net) startSolver(ctx context.Context, accounts []Account) error {
 // startSettler brings up the settler, as the program of that name would be.
 func (n *Net) startSettler(accounts []Account) error {
 	s, err := relay.New(relay.Options{WriteNode: n.Services.Sync, RPCURL: n.Services.RPC, CheckInterval: relay.DefaultCheckInterval, BatchSize: relay.DefaultBatchSize,
-		BufferMs: relay.DefaultBufferMs, DataDir: filepath.Join(n.opts.Dir, SettlerDir), Key: accounts[SettlerAccount].Key, Log: n.opts.Log.With("part", "settler")})
+		BufferMs: relay.DefaultBufferMs, DataDir: filepath.Join(n.opts.Dir, SettlerDir), Key: accounts[SettlerAccount].Key, Agent: "settler/" + node.Version, Log: n.opts.Log.With("part", "settler")})
 	if err != nil {
 		return fmt.Errorf("settler: %w", err)
 	}

@@ -209,7 +209,6 @@ type rfqNode struct {
 	rpc.Backend // nil: nothing else is asked
 	program     stf.Program
 	state       *state.Overlay
-	key         []byte
 }
 
 func newNode(t *testing.T) *rfqNode {
