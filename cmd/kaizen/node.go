@@ -239,6 +239,8 @@ func explain(err error, cfg *cli.Config) error {
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
 		return cli.Hint(err, "another program has that port; --rpc-listen and --sync-listen choose others")
+	case errors.Is(err, node.ErrPort):
+		return cli.Hint(err, "--rpc-listen and --sync-listen want an address of this machine and a port that this user may listen on")
 	case errors.Is(err, stf.ErrModule):
 		return cli.Hint(err, "--stf names the module's file")
 	}

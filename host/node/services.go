@@ -53,7 +53,7 @@ func bind(key, addr string) (net.Listener, error) {
 	}
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
-		return nil, fmt.Errorf("%w on %s: %w: another process may use the port; choose another with %s", ErrPort, addr, err, key)
+		return nil, fmt.Errorf("%w on %s, as %s says: %w", ErrPort, addr, key, err)
 	}
 	return l, nil
 }

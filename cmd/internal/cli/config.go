@@ -10,6 +10,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/pflag"
 	"github.com/spf13/viper"
@@ -225,6 +226,8 @@ func (l *loader) readFile(name string) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && !named:
 		return nil
+	case errors.Is(err, syscall.ENOTDIR) && !named:
+		return Hint(Usagef("data directory %s is a file", filepath.Dir(name)), "--data-dir names a directory, which need not be there yet")
 	case errors.Is(err, fs.ErrNotExist):
 		return Hint(Usagef("config file %s does not exist", name), "'kaizen config init %s' writes one with comments", name)
 	case err != nil:
