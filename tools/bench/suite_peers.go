@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kaizenchain/kaizen/host/node"
 	"github.com/kaizenchain/kaizen/host/state"
 	"github.com/kaizenchain/kaizen/stf-modules/counter"
 )
@@ -244,10 +245,8 @@ func (b *bench) peerImport([]string) (err error) {
 	}
 	defer func() { err = errors.Join(err, p.close()) }()
 	return b.besidePeer(p, "stored transfers executed again", atLeast(1), "both check every signature and root; ours reads from disk and makes the receivers", func() (work, error) {
-		used, _ := usage()
-		report, err := r.run()
-		now, _ := usage()
-		return work{n: int(report.Txs), took: report.Elapsed, generator: now - used}, err
+		report, used, err := r.run(node.ReplayOptions{})
+		return work{n: int(report.Txs), took: report.Elapsed, generator: used}, err
 	})
 }
 
