@@ -12,13 +12,19 @@ import (
 // the store yet: without it, a client that asks for the receipt it was just
 // given would be told that there is none.
 type recent struct {
-	mu    sync.RWMutex
-	byID  map[chain.Hash]rpc.Located
-	order map[uint64][]chain.Hash // by height
+	mu     sync.RWMutex
+	byID   map[chain.Hash]spot
+	blocks map[uint64][]rpc.Located // by height, in the order of their answers
+}
+
+// spot is where in blocks a transaction is.
+type spot struct {
+	height uint64
+	index  int
 }
 
 func newRecent() *recent {
-	return &recent{byID: map[chain.Hash]rpc.Located{}, order: map[uint64][]chain.Hash{}}
+	return &recent{byID: map[chain.Hash]spot{}, blocks: map[uint64][]rpc.Located{}}
 }
 
 // add remembers what is about to be answered.
@@ -36,25 +42,28 @@ func (r *recent) add(answers []sequencer.Answer) {
 
 // put remembers one transaction; the caller holds the lock, or is alone.
 func (r *recent) put(v rpc.Located) {
-	id, height := v.Receipt.ID, v.Block.Number
-	r.byID[id] = v
-	r.order[height] = append(r.order[height], id)
+	height := v.Block.Number
+	r.byID[v.Receipt.ID] = spot{height, len(r.blocks[height])}
+	r.blocks[height] = append(r.blocks[height], v)
 }
 
 // find returns a transaction of a block that is not stored yet.
 func (r *recent) find(id chain.Hash) (rpc.Located, bool) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	v, ok := r.byID[id]
-	return v, ok
+	at, ok := r.byID[id]
+	if !ok {
+		return rpc.Located{}, false
+	}
+	return r.blocks[at.height][at.index], true
 }
 
 // stored forgets a block that the store has.
 func (r *recent) stored(height uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, id := range r.order[height] {
-		delete(r.byID, id)
+	for i := range r.blocks[height] {
+		delete(r.byID, r.blocks[height][i].Receipt.ID)
 	}
-	delete(r.order, height)
+	delete(r.blocks, height)
 }

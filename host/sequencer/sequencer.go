@@ -20,6 +20,7 @@ package sequencer
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/kaizenchain/kaizen/host/chain"
 	"github.com/kaizenchain/kaizen/host/invariant"
@@ -88,6 +89,7 @@ type Core struct {
 	height uint64           // of the newest sealed block
 	time   uint64           // of the newest sealed block, ms
 	ready  Ready
+	expect int // answers in the last Ready: room for as many is made at once
 }
 
 // New continues the chain after head, whose state is base.
@@ -100,7 +102,26 @@ func New(cfg Config, exec *stf.Executor, head *chain.Header, base stf.View) *Cor
 func (c *Core) Ready() Ready { return c.ready }
 
 // Advance says that the caller has taken everything from Ready.
-func (c *Core) Advance() { c.ready = Ready{} }
+func (c *Core) Advance() {
+	if n := len(c.ready.Answers); n > 0 {
+		c.expect = n
+	}
+	c.ready = Ready{}
+}
+
+// answer adds to what is to be told, and to what must be durable before if tx is in
+// the block.
+func (c *Core) answer(a Answer, tx *stf.Tx) {
+	rd := &c.ready
+	if rd.Answers == nil {
+		rd.Answers = make([]Answer, 0, c.expect)
+		rd.Journal = slices.Grow(rd.Journal, c.expect)
+	}
+	rd.Answers = append(rd.Answers, a)
+	if a.Receipt != nil {
+		rd.Journal = append(rd.Journal, Record{Tx: tx.Raw})
+	}
+}
 
 // Open is the block that takes transactions, or nil before the first Tick.
 func (c *Core) Open() *stf.Open { return c.open }
@@ -156,9 +177,8 @@ func (c *Core) Submit(now uint64, tx *stf.Tx, ticket any) error {
 	if refusal == nil {
 		answer.Index = c.open.Txs() - 1
 		answer.Receipt = receipt
-		c.ready.Journal = append(c.ready.Journal, Record{Tx: tx.Raw})
 	}
-	c.ready.Answers = append(c.ready.Answers, answer)
+	c.answer(answer, tx)
 	_, err = c.SealFull(now)
 	return err
 }

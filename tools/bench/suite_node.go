@@ -35,8 +35,8 @@ func (b *bench) node() (err error) {
 		want(atLeast(0.6), atLeast(0.85)).noted(f.note())
 	b.add(figure,
 		byTime("node", "signed transfers", f.cpu, f.recover).noted("load generator included"),
-		plain("node", "allocations for a transfer", "1", f.mallocs...).noted("load generator included"),
-		plain("node", "bytes allocated for a transfer", "B", f.bytes...),
+		plain("node", "allocations for a transfer", "1", f.mallocs...).want(atMost(2), atMost(2)).noted("load generator included"),
+		plain("node", "bytes allocated for a transfer", "B", f.bytes...).want(atMost(5000), atMost(5000)),
 		plain("node", "processor time for a transfer", "µs", f.cpu...).noted("all cores together"))
 	b.perTx = spread(f.cpu)
 	b.share()
