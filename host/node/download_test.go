@@ -669,7 +669,7 @@ func TestDownloadMendsTheDisk(t *testing.T) {
 	into := t.TempDir()
 	inBazaar(t, into, []*peer{{stock: s}}, func(m *bazaar) {
 		t := m.t
-		links, _, err := m.fetch(t.Context())
+		_, _, err := m.fetch(t.Context())
 		must(t, err)
 		spoil(t, into, stockHeight)
 		links, d, err := m.fetch(t.Context())

@@ -15,7 +15,7 @@ const (
 	price = 104_250_000_000
 )
 
-var user, otherUser, me = chain.Address{1}, chain.Address{2}, chain.Address{9}
+var user, me = chain.Address{1}, chain.Address{9}
 
 // view has the volatility of the oracle's walk.
 func view() View {

@@ -19,7 +19,6 @@ type Schema struct {
 	Queries []string    `json:"queries,omitempty"`
 	codes   map[abi.Code]string
 	byTag   map[uint8]*EventSpec
-	kinds   map[string]bool
 }
 
 // ErrorSpec names one of a module's codes.

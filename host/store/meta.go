@@ -95,8 +95,7 @@ func (s *Store) openMeta() error {
 	}
 	m, err := s.loadMeta()
 	if errors.Is(err, berrors.ErrTimeout) && s.opts.ReadOnly {
-		s.opts.Log("%s is in use by a running node and was not opened", metaFile)
-		return nil
+		return nil // the node has it
 	}
 	s.meta = m
 	return err
