@@ -22,6 +22,8 @@ const (
 	// retryAfter is the pause before a transaction is sent again whose fate is
 	// unknown.
 	retryAfter = 200 * time.Millisecond
+	// complainEvery is of how many such sendings the log is told of one: ten seconds.
+	complainEvery = 50
 )
 
 // accept answers POST /accept.
@@ -197,7 +199,7 @@ func (s *Server) sign(o *order) error {
 // bytes are executed at most once, however often they are sent, and after the
 // quote's deadline not at all.
 func (s *Server) submit(ctx context.Context, raw []byte, id chain.Hash) (api.Receipt, error) {
-	for {
+	for try := 0; ; try++ {
 		r, err := s.node.SendTransaction(ctx, raw)
 		var answer *client.Error
 		switch {
@@ -210,7 +212,9 @@ func (s *Server) submit(ctx context.Context, raw []byte, id chain.Hash) (api.Rec
 		case errors.As(err, &answer) && !passing(answer.Code):
 			return r, err
 		}
-		s.opts.Log.Warn("the node did not take a transaction; it will be sent again", "transaction", id, "error", err)
+		if try%complainEvery == 0 {
+			s.opts.Log.Warn("the node did not take a transaction; it is sent again until it does", "transaction", id, "error", err)
+		}
 		timer := time.NewTimer(retryAfter)
 		select {
 		case <-timer.C:

@@ -510,7 +510,8 @@ func TestUserStopsWaiting(t *testing.T) {
 		n.answer = func(int, *tx.Transaction) (api.Receipt, error) {
 			return api.Receipt{}, fmt.Errorf("read: %w", client.ErrUnreachable)
 		}
-		s := start(t, n, nil)
+		var log bytes.Buffer
+		s := start(t, n, func(o *Options) { o.Log = slog.New(slog.NewTextHandler(&log, nil)) })
 		v := quoted(t, s, ask())
 		no := post(t, s, "/accept", signed(t, v, userKey), new(Accepted))
 		expect(t, no, Unresolved, 504)
@@ -540,6 +541,9 @@ func TestUserStopsWaiting(t *testing.T) {
 		s.sent.Wait()
 		if atRisk(s) <= risk {
 			t.Errorf("risk is %d, was %d before something unknown", atRisk(s), risk)
+		}
+		if told := strings.Count(log.String(), "did not take"); told < 2 || told > 4 {
+			t.Errorf("two outages of ten seconds each, and the log says so %d times", told)
 		}
 	})
 }
