@@ -347,8 +347,12 @@ func addTrust(c *cobra.Command) *trust {
 // check refuses a snapshot that is not signed as demanded.
 func (t *trust) check(s *snapshot.Snapshot) error {
 	if *t.key != "" {
-		if got := hex.EncodeToString(s.Manifest.Header.Sequencer[:]); got != *t.key {
-			return &snapshot.DamageError{Path: s.Path, Chunk: -1, Err: fmt.Errorf("%w: the sequencer is %s, trusted is %s", snapshot.ErrSignature, got, *t.key)}
+		want, err := parseTrustedKey(*t.key)
+		if err != nil {
+			return err
+		}
+		if got := s.Manifest.Header.Sequencer; got != want {
+			return &snapshot.DamageError{Path: s.Path, Chunk: -1, Err: fmt.Errorf("%w: the sequencer is %x, trusted is %x", snapshot.ErrSignature, got, want)}
 		}
 	}
 	if *t.require || *t.key != "" {
@@ -359,10 +363,11 @@ func (t *trust) check(s *snapshot.Snapshot) error {
 
 // valid says whether the flags are.
 func (t *trust) valid() error {
-	if b, err := hex.DecodeString(*t.key); *t.key != "" && (err != nil || len(b) != 32) {
-		return cli.Usagef("--trusted-key is %.70q, want 64 hex digits", *t.key)
+	if *t.key == "" {
+		return nil
 	}
-	return nil
+	_, err := parseTrustedKey(*t.key)
+	return err
 }
 
 // verified is a line of `snapshot verify`.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/ed25519"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -113,16 +114,27 @@ func (t *vouching) check(sequencer []byte, hash chain.Hash) (vouched string, err
 		vouched = "block"
 	}
 	if t.key != "" {
-		want, err := hex.DecodeString(strings.TrimPrefix(t.key, "0x"))
-		if err != nil || len(want) != len(chain.Header{}.Sequencer) {
-			return "", cli.Usagef("--trusted-key %.80q: want %d hexadecimal digits", t.key, 2*len(chain.Header{}.Sequencer))
+		want, err := parseTrustedKey(t.key)
+		if err != nil {
+			return "", err
 		}
-		if string(want) != string(sequencer) {
+		if string(want[:]) != string(sequencer) {
 			return "", fmt.Errorf("%w: signed by %x, --trusted-key says %x", node.ErrVerification, sequencer, want)
 		}
 		vouched = "key"
 	}
 	return vouched, nil
+}
+
+// parseTrustedKey reads a sequencer's public key: 64 hex digits of either case, with
+// 0x, as 'kaizen init' and 'inspect genesis' print it, or without.
+func parseTrustedKey(s string) (key [ed25519.PublicKeySize]byte, err error) {
+	b, err := hex.DecodeString(strings.TrimPrefix(s, "0x"))
+	if err != nil || len(b) != len(key) {
+		return key, cli.Usagef("--trusted-key %.80q: want %d hex digits", s, 2*len(key))
+	}
+	copy(key[:], b)
+	return key, nil
 }
 
 // unknown is said where nobody has vouched for a signature.
