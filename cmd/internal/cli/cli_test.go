@@ -334,6 +334,25 @@ func TestProgressBarWaits(t *testing.T) {
 	}
 }
 
+// What a job has before it may grow while it runs: the head of a chain does.
+func TestProgressBarOfMovingTotal(t *testing.T) {
+	var b bytes.Buffer
+	p := NewProgress(&b, nil, "catch up", "blocks")
+	p.width = 80
+	now := p.start.Add(3 * time.Second)
+	p.now = func() time.Time { return now }
+	p.Update(90, 100, 0)
+	p.Update(150, 200, 0)
+	if s := p.bar.State(); s.CurrentNum != 150 || p.bar.IsFinished() || p.bar.GetMax64() != 200 {
+		t.Errorf("at %d of %d, finished %v: %q", s.CurrentNum, p.bar.GetMax64(), p.bar.IsFinished(), b.String())
+	}
+	p.Update(210, 200, 0) // the total was read first
+	if s := p.bar.State(); s.CurrentNum != 200 {
+		t.Errorf("at %d of 200", s.CurrentNum)
+	}
+	p.Done()
+}
+
 func TestJSONError(t *testing.T) {
 	var b bytes.Buffer
 	report(&b, "kaizen", true, &client.Error{Code: api.CodeBusy})

@@ -86,8 +86,11 @@ func (p *Progress) draw(done, total uint64) {
 			progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionSetItsString(p.unit),
 			progressbar.OptionThrottle(drawEvery), progressbar.OptionClearOnFinish(), progressbar.OptionSetWidth(min(40, p.width/3)))
 	}
+	if p.bar.GetMax64() != int64(total) { // what is caught up with grows meanwhile
+		p.bar.ChangeMax64(int64(total))
+	}
 	// The bar writes to a terminal; that it cannot is no reason to stop the job.
-	_ = p.bar.Set64(int64(done))
+	_ = p.bar.Set64(int64(min(done, total)))
 }
 
 // Done takes the bar away.
