@@ -28,6 +28,9 @@ const (
 	maxConcurrent = 64
 	readTimeout   = 10 * time.Second
 	idleTimeout   = time.Minute
+	// writeTimeout bounds a request from its header to the last byte of its answer:
+	// what may take its time, and ten seconds for the caller to read it.
+	writeTimeout = readTimeout + askTimeout + answerTimeout + 10*time.Second
 	// stopTimeout bounds how long Run waits for what was accepted.
 	stopTimeout = 15 * time.Second
 	// MaxRate bounds Options.Rate.
@@ -155,7 +158,7 @@ func (s *Server) Account() chain.Address { return s.opts.Account }
 // Run serves on l until ctx ends. Requests under way and submissions whose fate
 // is unknown are waited for, for a while.
 func (s *Server) Run(ctx context.Context, l net.Listener) error {
-	h := &http.Server{Handler: s.Handler(), ReadHeaderTimeout: readTimeout, ReadTimeout: readTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
+	h := &http.Server{Handler: s.Handler(), ReadHeaderTimeout: readTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
 		ErrorLog: slog.NewLogLogger(s.opts.Log.Handler(), slog.LevelDebug)}
 	served := make(chan error, 1)
 	go func() { served <- h.Serve(l) }()
