@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/kaizenchain/kaizen/host/chain"
@@ -26,8 +27,10 @@ const (
 	maxHeaderBytes = 16 << 10
 	// maxConcurrent bounds the requests under way; others are told to come back.
 	maxConcurrent = 64
-	readTimeout   = 10 * time.Second
-	idleTimeout   = time.Minute
+	// maxConnections bounds the connections that are open; one more is closed.
+	maxConnections = 512
+	readTimeout    = 10 * time.Second
+	idleTimeout    = time.Minute
 	// writeTimeout bounds a request from its header to the last byte of its answer:
 	// what may take its time, and ten seconds for the caller to read it.
 	writeTimeout = readTimeout + askTimeout + answerTimeout + 10*time.Second
@@ -160,6 +163,7 @@ func (s *Server) Account() chain.Address { return s.opts.Account }
 func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	h := &http.Server{Handler: s.Handler(), ReadHeaderTimeout: readTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
 		ErrorLog: slog.NewLogLogger(s.opts.Log.Handler(), slog.LevelDebug)}
+	h.ConnState = new(doorman).watch
 	served := make(chan error, 1)
 	go func() { served <- h.Serve(l) }()
 	select {
@@ -176,6 +180,21 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	s.sent.Wait()
 	s.stop()
 	return err
+}
+
+// doorman counts the connections of a server.
+type doorman struct{ open atomic.Int64 }
+
+// watch is an http.Server's ConnState.
+func (d *doorman) watch(c net.Conn, state http.ConnState) {
+	switch state {
+	case http.StateNew:
+		if d.open.Add(1) > maxConnections {
+			_ = c.Close() // its server finds out by reading
+		}
+	case http.StateClosed, http.StateHijacked:
+		d.open.Add(-1)
+	}
 }
 
 // locked runs f with the feed and the book. It gives up waiting when ctx ends.

@@ -756,6 +756,60 @@ func TestLoad(t *testing.T) {
 	expect(t, post(t, s, "/quote", ask(), new(Terms)), Busy, 503)
 }
 
+// Only so many connections are open; when one is given up there is room again.
+func TestConnections(t *testing.T) {
+	s := start(t, newNode(), nil)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx, l) }()
+	answers := func() (net.Conn, bool) {
+		c, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.WriteString(c, "GET /none HTTP/1.1\r\nHost: localhost\r\n\r\n") // a closed one says so when it is read
+		n, _ := c.Read(make([]byte, 1024))
+		return c, n > 0
+	}
+	var open []net.Conn
+	for i := range maxConnections {
+		c, ok := answers()
+		if !ok {
+			t.Fatalf("connection %d of %d was closed", i+1, maxConnections)
+		}
+		open = append(open, c)
+	}
+	if c, ok := answers(); ok {
+		t.Error("one more was taken")
+	} else {
+		c.Close()
+	}
+	for _, c := range open[:2] {
+		c.Close()
+	}
+	for end := time.Now().Add(10 * time.Second); ; { // until the server has seen it
+		c, ok := answers()
+		c.Close()
+		if ok {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatal("no room though two were given up")
+		}
+	}
+	for _, c := range open[2:] {
+		c.Close()
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
 // The whole of it over a socket: client, server, a request in flight at the end.
 func TestRun(t *testing.T) {
 	n := newNode()
