@@ -26,7 +26,7 @@ import (
 func newQuery(std cli.IO) *cobra.Command {
 	return cli.Group("query", "Ask a node about accounts, bets, blocks, transactions, prices and proofs",
 		newQueryAccount(std), newQueryThesis(std), newQueryTheses(std), newQueryMarkets(std), newQueryPrices(std), newQueryHistory(std), newQueryPermissions(std),
-		newQueryBlock(std), newQueryHeader(std), newQueryTx(std), newQueryReceipt(std), newQueryProof(std), newQueryCall(std))
+		newQueryBlock(std), newQueryHeader(std), newQueryTx(std), newQueryTransactions(std), newQueryReceipt(std), newQueryProof(std), newQueryCall(std))
 }
 
 // question is what every query verb has.

@@ -58,6 +58,8 @@ func conformance() []string {
 		call("kaizen_getHeader", `["0x`+strings.Repeat("ee", 32)+`"]`),
 		// transactions
 		call("kaizen_getTransaction", `["`+txHash(0, 0xAA)+`"]`), call("kaizen_getTransaction", `["`+txHash(2, 0xBB)+`"]`), call("kaizen_getReceipt", `["`+txHash(0)+`"]`), call("kaizen_getReceipt", `{"tx_hash":"`+txHash(2, 0xBB)+`"}`), call("kaizen_getReceipt", `["`+txHash(9)+`"]`), call("kaizen_getReceipt", `["0x12"]`), call("kaizen_getReceipt", `[]`),
+		call("kaizen_getAccountTransactions", `[`+address+`]`), call("kaizen_getAccountTransactions", `{"address":`+address+`,"limit":1}`), call("kaizen_getAccountTransactions", `[`+address+`,101]`), call("kaizen_getAccountTransactions", `[`+address+`,5,"0x00"]`), call("kaizen_getAccountTransactions", `[]`),
+		call("kaizen_getAccountTransactions", `[`+address+`,5,"0xffffffffffffffff00000000"]`),
 		// state
 		call("kaizen_getAccount", `[`+address+`]`), call("kaizen_getAccount", `{"address":`+address+`,"height":1}`), call("kaizen_getAccount", `[`+address+`,"pending"]`), call("kaizen_getAccount", `["0x1"]`), call("kaizen_getAccount", `[{}]`), call("kaizen_getAccount", `[`+address+`,"proven"]`), call("kaizen_getAccount", `[`+address+`,null]`), call("kaizen_getAccount", `[`+address+`,1,2]`),
 		call("kaizen_getMarkets", `["safe"]`), call("kaizen_getOraclePrices", `[]`), call("kaizen_getOraclePrices", `[7]`), call("kaizen_getOraclePrices", `[""]`),

@@ -43,6 +43,7 @@ func (s *Server) table() []*method {
 		{name: "kaizen_getHeader", sig: named(heightParam), run: s.getHeader, result: api.Header{}, summary: "A block's header."},
 		{name: "kaizen_getTransaction", sig: named("tx_hash"), run: s.getTransaction, result: api.Transaction{}, summary: "A transaction and its receipt."},
 		{name: "kaizen_getReceipt", sig: named("tx_hash"), run: s.getReceipt, result: api.Receipt{}, summary: "A transaction's receipt."},
+		{name: "kaizen_getAccountTransactions", sig: named("address", "limit", "cursor"), run: s.getAccountTransactions, result: api.AccountTransactions{}, summary: "Transactions that name an account, newest first, by looking through stored blocks."},
 		{name: "kaizen_getOraclePrices", sig: named(heightParam), run: s.getOraclePrices, result: api.OraclePrices{}, summary: "The prices in force in a block."},
 		{name: "kaizen_getProof", sig: s.proofSignature(), run: s.getProof, result: api.Proof{}, summary: "That a state key has a value, or is absent."},
 		{name: "kaizen_query", sig: named("query", heightParam), run: s.query, result: api.QueryAnswer{}, summary: "Any query of the module, in the module's encoding."},

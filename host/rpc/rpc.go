@@ -82,6 +82,7 @@ type Server struct {
 	running chan struct{} // a place for each request being executed
 	held    *budget
 	hub     *hub
+	scans   chan struct{}                // a place for each scan of blocks
 	taken   [256][len(placeMembers)]bool // by event tag: see takenMembers
 
 	documentOnce sync.Once
@@ -115,6 +116,7 @@ func New(o Options) (*Server, error) {
 		backend: o.Backend, module: o.Module, limits: o.Limits, hosts: o.AllowedHosts, origins: o.AllowedOrigins, admin: o.Admin, log: o.Log, fatal: o.Fatal,
 		schema: o.Backend.Schema(), metrics: m, rates: newRates(&o.Limits), running: make(chan struct{}, o.Limits.MaxConcurrent),
 		held: newBudget(o.Limits.MaxHeldBytes), open: newConnections(&o.Limits), stop: make(chan struct{}),
+		scans: make(chan struct{}, scanPlaces()),
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)

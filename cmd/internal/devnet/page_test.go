@@ -36,6 +36,7 @@ func TestPage(t *testing.T) {
 	p.keyboard()
 	p.search()
 	p.links()
+	p.history()
 	p.phone()
 	p.settled()
 	p.quiet()
@@ -209,6 +210,29 @@ func (v *visitor) links() {
 	}
 }
 
+// history pages through the transactions of an account that sends many.
+func (v *visitor) history() {
+	v.t.Helper()
+	const rows = `document.querySelectorAll('[aria-label="Its transactions"] tbody tr').length`
+	v.to(busyAccount)
+	v.Until(rows + ` === 25`)
+	v.Eval(`document.querySelector('[aria-label="Its transactions"] button.more').click()`, nil)
+	v.Until(rows + ` > 25`)
+	var rising bool // heights and, within a block, places: newest first, none twice
+	v.Eval(`(() => {
+		const links = [...document.querySelectorAll('[aria-label="Its transactions"] tbody tr')].map((r) => [...r.querySelectorAll("a")].map((a) => a.getAttribute("href")));
+		const heights = links.map(([block]) => Number(block.slice(8)));
+		return heights.some((n, i) => i > 0 && n > heights[i - 1]) || new Set(links.map(([, tx]) => tx)).size !== links.length;
+	})()`, &rising)
+	if rising {
+		v.t.Error("an account's transactions are out of order, or one is there twice")
+	}
+	v.picture("account-dark")
+}
+
+// busyAccount is the view of an account that sends transfers.
+const busyAccount = "#/account/0x15d34aaf54267db7d7c367839aaf71a00a2c6a65"
+
 // kindOf is a route without its argument.
 func kindOf(route string) string {
 	if i := strings.Index(route[2:], "/"); i >= 0 {
@@ -221,16 +245,19 @@ func kindOf(route string) string {
 func (v *visitor) phone() {
 	v.t.Helper()
 	v.Size(360, 740)
-	for _, route := range []string{"#/", "#/markets", "#/market/BTC%2FUSDT", "#/theses", "#/thesis/1", "#/blocks", "#/block/20", "#/nodes", "#/account/0x15d34aaf54267db7d7c367839aaf71a00a2c6a65", "#/search/nothing"} {
+	for _, route := range []string{"#/", "#/markets", "#/market/BTC%2FUSDT", "#/theses", "#/thesis/1", "#/blocks", "#/block/20", "#/nodes", busyAccount, "#/search/nothing"} {
 		v.to(route)
+		if route == busyAccount {
+			v.Until(`document.querySelector('[aria-label="Its transactions"] tbody tr')`)
+		}
 		var wide string
 		// A phone zooms out where a page is too wide: innerWidth would hide it.
 		v.Eval(`document.documentElement.scrollWidth <= 360 ? "" : [...document.querySelectorAll("main *")].filter((e) => e.getBoundingClientRect().right > 361 && !e.closest(".scroll, .tape, .tabs, .u-wrap")).slice(0, 3).map((e) => e.outerHTML.slice(0, 120)).join("; ") || "all of it"`, &wide)
 		if wide != "" {
 			v.t.Errorf("%s is wider than a phone: %s", route, wide)
 		}
-		if route == "#/" {
-			v.picture("overview-phone")
+		if name := map[string]string{"#/": "overview-phone", busyAccount: "account-phone"}[route]; name != "" {
+			v.picture(name)
 		}
 	}
 	v.Size(1440, 900)

@@ -69,6 +69,17 @@ func (c *Client) Account(ctx context.Context, a chain.Address, at api.Ref) (v ap
 	return v, c.Call(ctx, "kaizen_getAccount", []any{a, at}, &v)
 }
 
+// AccountTransactions is kaizen_getAccountTransactions: up to limit of them, and
+// where to go on; a nil cursor begins with the newest block. A page may be empty
+// and have a cursor: a call looks at so many blocks and no more.
+func (c *Client) AccountTransactions(ctx context.Context, a chain.Address, limit uint64, cursor api.Bytes) (v api.AccountTransactions, err error) {
+	var from *api.Bytes
+	if cursor != nil {
+		from = &cursor
+	}
+	return v, c.Call(ctx, "kaizen_getAccountTransactions", []any{a, limit, from}, &v)
+}
+
 // Markets is kaizen_getMarkets, as the module renders it.
 func (c *Client) Markets(ctx context.Context, at api.Ref) (v json.RawMessage, err error) {
 	return v, c.Call(ctx, "kaizen_getMarkets", []any{at}, &v)

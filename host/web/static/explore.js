@@ -144,8 +144,37 @@ export async function account(ctx, address) {
   });
   return [
     h("h1", {}, "Account"), h("p", { class: "result" }, copyable(key)), box, more,
+    panel("Its transactions", history(ctx, key)),
     live.markets.length > 0 && [panel("Its theses as user", pages(ctx, { user: key })), panel("Its theses as solver", pages(ctx, { solver: key }))],
   ];
+}
+
+// history lists the transactions that name an account, newest first. The node has no
+// index of them and looks through blocks, so many at a time, so that a page may be
+// short or empty and there is more nevertheless.
+function history(ctx, address) {
+  const body = h("div", {}, h("p", { class: "empty" }, "looking through blocks …"));
+  const rows = [];
+  let newest = 0;
+  const load = async (cursor) => {
+    const page = await ctx.live.call("kaizen_getAccountTransactions", [address, PER_PAGE, cursor]);
+    const { from, to } = page.scanned;
+    newest ||= to;
+    rows.push(...page.transactions.map((t) => [at(t.time), blockLink(t.height), txLink(t.tx_hash), t.decoded?.kind ?? "", party(t, address), status(t), h("span", { class: "num" }, t.events.length)]));
+    fill(body, table([["Time", ""], ["Block", ""], ["Hash", ""], ["Kind", ""], ["With", ""], ["Status", ""], ["Events", "r"]], rows, "none in these blocks"),
+      h("p", { class: "soft" }, newest === 0 ? "no block yet" : `blocks ${count(from || newest)} to ${count(newest)}`, page.next ? "" : "; nothing older is kept here"),
+      page.next && h("button", { type: "button", class: "more", onclick: () => ctx.run(() => load(page.next), body) }, "Older"));
+  };
+  ctx.run(() => load(null), body);
+  return body;
+}
+
+// party is the other one of a transaction, where it says so.
+function party(t, address) {
+  const p = t.decoded?.payload ?? {};
+  const all = [t.decoded?.from, p.to, p.user, p.wallet, p.destination, p.account, p.quote?.user, p.quote?.solver];
+  const other = all.find((a) => a && a !== address);
+  return other ? accountLink(other) : "";
 }
 
 // search goes to what the text names, or lists what it may mean.
