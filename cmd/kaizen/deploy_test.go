@@ -2,13 +2,14 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
-	"fmt"
 	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -96,72 +97,6 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// added are labels that Prometheus adds.
-var added = []string{"job", "instance"}
-
-var (
-	metricUse = regexp.MustCompile(`\b(up|(?:kaizen|settler|go|process)_[a-z0-9_]+)\b(?:\{([^}]*)\})?`)
-	counted   = regexp.MustCompile(`\b(?:rate|increase)\(((?:kaizen|settler|process)_[a-z0-9_]+)`)
-	moved     = regexp.MustCompile(`\b(?:delta|predict_linear|changes)\(((?:kaizen|settler|process)_[a-z0-9_]+)`)
-	matcher   = regexp.MustCompile(`(\w+)(=~|!=|!~|=)"([^"]*)"`)
-	grouping  = regexp.MustCompile(`\b(?:by|on|without) \(([^)]*)\)`)
-)
-
-// check complains about an expression that asks for what is not there.
-func (v *series) check(t *testing.T, where, expr string) {
-	t.Helper()
-	names := metricUse.FindAllStringSubmatch(grouping.ReplaceAllString(expr, ""), -1)
-	if len(names) == 0 {
-		t.Errorf("%s: %s asks for no metric", where, expr)
-	}
-	var all []map[string]string
-	for _, m := range names {
-		name := m[1]
-		if v.types[name] == "" {
-			t.Errorf("%s: there is no metric %s", where, name)
-			continue
-		}
-		all = append(all, v.labels[name]...)
-		for _, want := range matcher.FindAllStringSubmatch(m[2], -1) {
-			v.checkMatcher(t, where, name, want[1], want[2], want[3])
-		}
-	}
-	for _, m := range counted.FindAllStringSubmatch(expr, -1) {
-		if v.types[m[1]] != "counter" {
-			t.Errorf("%s: rate or increase of %s, a %s", where, m[1], v.types[m[1]])
-		}
-	}
-	for _, m := range moved.FindAllStringSubmatch(expr, -1) {
-		if v.types[m[1]] != "gauge" {
-			t.Errorf("%s: change of %s, a %s", where, m[1], v.types[m[1]])
-		}
-	}
-	for _, m := range grouping.FindAllStringSubmatch(expr, -1) {
-		for name := range strings.SplitSeq(m[1], ",") {
-			name = strings.TrimSpace(name)
-			if !slices.Contains(added, name) && !slices.ContainsFunc(all, func(set map[string]string) bool { _, has := set[name]; return has }) {
-				t.Errorf("%s: grouped by %s, which is no label of these metrics", where, name)
-			}
-		}
-	}
-}
-
-// checkMatcher: the label exists, and each value that is asked for does.
-func (v *series) checkMatcher(t *testing.T, where, name, key, op, value string) {
-	t.Helper()
-	if slices.Contains(added, key) {
-		if key == "job" && !slices.ContainsFunc([]string{"kaizen-write", "kaizen-read", "kaizen-settler"}, regexp.MustCompile("^(?:"+value+")$").MatchString) {
-			t.Errorf("%s: no job is %s", where, value)
-		}
-		return
-	}
-	for one := range strings.SplitSeq(value, "|") {
-		if !slices.ContainsFunc(v.labels[name], func(set map[string]string) bool { return set[key] == one }) {
-			t.Errorf("%s: %s has no %s%s%q", where, name, key, op, one)
-		}
-	}
-}
-
 type alert struct {
 	Alert       string            `yaml:"alert"`
 	Expr        string            `yaml:"expr"`
@@ -197,10 +132,10 @@ func readYAML(t *testing.T, name string, to any) {
 func TestAlertsAndDashboard(t *testing.T) {
 	v := figuresOf(t)
 	for _, a := range alerts(t) {
-		v.check(t, a.Alert, a.Expr)
+		labels := v.check(t, a.Alert, a.Expr)
 		for _, m := range regexp.MustCompile(`\$labels\.(\w+)`).FindAllStringSubmatch(a.Annotations["summary"], -1) {
-			if !slices.Contains(added, m[1]) && !strings.Contains(fmt.Sprint(v.labels[metricUse.FindStringSubmatch(grouping.ReplaceAllString(a.Expr, ""))[1]]), m[1]+":") {
-				t.Errorf("%s: summary has label %s", a.Alert, m[1])
+			if !slices.Contains(labels, m[1]) {
+				t.Errorf("%s: the summary has label %s, the alert %q", a.Alert, m[1], labels)
 			}
 		}
 	}
@@ -213,7 +148,8 @@ func TestAlertsAndDashboard(t *testing.T) {
 			Type    string `json:"type"`
 			GridPos struct{ H, W, X, Y int }
 			Targets []struct {
-				Expr string `json:"expr"`
+				Expr   string `json:"expr"`
+				Legend string `json:"legendFormat"`
 			} `json:"targets"`
 		} `json:"panels"`
 	}
@@ -228,7 +164,12 @@ func TestAlertsAndDashboard(t *testing.T) {
 			t.Errorf("panel %q shows nothing", p.Title)
 		}
 		for _, target := range p.Targets {
-			v.check(t, "panel "+p.Title, target.Expr)
+			labels := v.check(t, "panel "+p.Title, target.Expr)
+			for _, m := range regexp.MustCompile(`\{\{ *(\w+) *\}\}`).FindAllStringSubmatch(target.Legend, -1) {
+				if !slices.Contains(labels, m[1]) {
+					t.Errorf("panel %s: the legend has label %s, the answer %q", p.Title, m[1], labels)
+				}
+			}
 		}
 	}
 	if len(board.Panels) < 20 {
@@ -297,6 +238,40 @@ func TestUnits(t *testing.T) {
 	}
 	if seen < 3 {
 		t.Errorf("%d units of kaizen", seen)
+	}
+}
+
+// TestUnitsVerify asks systemd itself about the units, and how much of the machine
+// a service can reach: 20 of 100 is little.
+func TestUnitsVerify(t *testing.T) {
+	if _, err := exec.LookPath("systemd-analyze"); err != nil {
+		t.Skip("no systemd-analyze here")
+	}
+	there, err := exec.LookPath("true") // our programs are not where the units look for them
+	must(t, err)
+	files, err := filepath.Glob(deploy + "/systemd/*.service")
+	must(t, err)
+	dir := t.TempDir()
+	var units []string
+	for _, name := range files {
+		b, err := os.ReadFile(name)
+		must(t, err)
+		unit := filepath.Join(dir, filepath.Base(name))
+		must(t, os.WriteFile(unit, regexp.MustCompile(`/usr/bin/(kaizen|settler)`).ReplaceAll(b, []byte(there)), 0o644))
+		units = append(units, unit)
+	}
+	out, err := exec.Command("systemd-analyze", append([]string{"verify", "--man=no"}, units...)...).CombinedOutput()
+	if err != nil || len(out) > 0 {
+		t.Errorf("%v: %s", err, out)
+	}
+	for _, unit := range units {
+		out, err := exec.Command("systemd-analyze", "security", "--no-pager", "--offline=true", "--threshold=20", unit).CombinedOutput()
+		if bytes.Contains(out, []byte("unrecognized option")) {
+			t.Skipf("systemd before 250: %s", out)
+		}
+		if err != nil {
+			t.Errorf("%s: %v: %s", filepath.Base(unit), err, out)
+		}
 	}
 }
 

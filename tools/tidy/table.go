@@ -46,7 +46,7 @@ const (
 )
 
 // testLibs are the outside libraries that only tests use.
-const testLibs = "go.yaml.in/yaml github.com/rogpeppe/go-internal github.com/coder/websocket github.com/ethereum/go-ethereum golang.org/x/sync"
+const testLibs = "github.com/VictoriaMetrics/metricsql go.yaml.in/yaml github.com/rogpeppe/go-internal github.com/coder/websocket github.com/ethereum/go-ethereum golang.org/x/sync"
 
 // table is the house: every package, what it is, and the arrows that leave it.
 // Arrows point down. A pure package never imports an adapter; adapters never
