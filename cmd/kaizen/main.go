@@ -62,7 +62,7 @@ func newRoot(std cli.IO) *cobra.Command {
 		{"run", []*cobra.Command{newDev(std), newInit(std), newSequence(std), newFollow(std), newOracle(std), newSolver(std)}},
 		{"use", []*cobra.Command{newTx(std), newQuery(std), newStatus(std), newHealth(std)}},
 		{"check", []*cobra.Command{newVerify(std), newWitness(std), newReplay(std), newInspect(std), newSnapshot(std), newDoctor(std)}},
-		{"manage", []*cobra.Command{newKey(std), newConfig(std), newLogLevel(std), newMan(), newVersion(std)}},
+		{"manage", []*cobra.Command{newKey(std), newConfig(std), newLogLevel(std), cli.NewMan("kaizen", "kaizen.1, kaizen-tx-transfer.1, …", "  kaizen man /usr/local/share/man/man1 && man kaizen-doctor"), newVersion(std)}},
 	} {
 		for _, v := range g.verbs {
 			v.GroupID = g.id

@@ -73,6 +73,7 @@ func newRoot(std cli.IO) *cobra.Command {
 	}
 	f := addFlags(c.Flags())
 	c.RunE = func(c *cobra.Command, _ []string) error { return f.run(c.Context(), std) }
+	c.AddCommand(newLogLevel(std), cli.NewMan("settler", "settler.1, settler-log-level.1", "  settler man /usr/local/share/man/man1 && man settler"))
 	return c
 }
 
@@ -80,15 +81,14 @@ func addFlags(set *pflag.FlagSet) *flags {
 	f := &flags{set: set}
 	set.StringVarP(&f.writeNode, "write-node", "w", relay.DefaultWriteNode, "sync `address` of a node: HOST:PORT, tcp://, ws://, tls:// or wss://HOST:PORT")
 	set.StringVarP(&f.rpcURL, "rpc-url", "r", relay.DefaultRPCURL, "`URL` of the write node's JSON-RPC, where settlements are sent")
-	set.StringSliceVarP(&f.pairs, "pairs", "p", nil, "markets to settle, such as BTC/USDT,ETH/USDT (default all; environment "+pairsVariable+")")
 	set.Uint32Var(&f.checkInterval, "check-interval", uint32(relay.DefaultCheckInterval/time.Millisecond), "how often to look for theses that have become due, `ms`")
 	set.IntVar(&f.batchSize, "batch-size", relay.DefaultBatchSize, "most settlements in one batch")
 	set.Uint64Var(&f.buffer, "deadline-buffer", relay.DefaultBufferMs, "wait this long after the challenge window before a user wins, `ms`")
 	set.Uint16Var(&f.metricsPort, "metrics-port", relay.DefaultMetricsPort, "`port` of /metrics, /livez and /readyz; 0: off")
 	set.StringVar(&f.metricsHost, "metrics-host", "127.0.0.1", "`address` that the metrics port is bound to")
-	set.StringVar(&f.dataDir, "data-dir", "", "`directory` of the settler's own files (default ~/.kaizen/settler/PAIRS; environment "+dirVariable+")")
+	f.addDirectory()
 	set.BoolVar(&f.jsonLogs, "json-logs", false, "log as JSON")
-	set.StringVar(&f.logLevel, "log-level", "info", "least `level` that is logged: debug, info, warn or error")
+	set.StringVar(&f.logLevel, "log-level", "info", "least `level` that is logged: debug, info, warn or error; 'settler log-level' changes it while the settler runs")
 
 	set.StringVarP(&f.privateKey, "private-key", "k", "", "private `key`, 64 hex digits: every user of this machine can see it; use --keystore")
 	set.StringVar(&f.keystore, "keystore", "", "web3 keystore `file` (version 3) with the settler's key")
@@ -96,6 +96,23 @@ func addFlags(set *pflag.FlagSet) *flags {
 	set.IntVar(&f.dev, "dev-account", 0, "account 0 to 9 of the development mnemonic; 9 is the settler of 'kaizen dev'")
 	f.password = cli.AddPassword(set)
 	return f
+}
+
+// addDirectory adds what says where a settler has its files.
+func (f *flags) addDirectory() {
+	f.set.StringSliceVarP(&f.pairs, "pairs", "p", nil, "markets to settle, such as BTC/USDT,ETH/USDT (default all; environment "+pairsVariable+")")
+	f.set.StringVar(&f.dataDir, "data-dir", "", "`directory` of the settler's own files (default ~/.kaizen/settler/PAIRS; environment "+dirVariable+")")
+}
+
+// directory is where a settler of pairs has its files.
+func (f *flags) directory(pairs []string) string {
+	if f.dataDir != "" {
+		return f.dataDir
+	}
+	if dir := os.Getenv(dirVariable); dir != "" {
+		return dir
+	}
+	return filepath.Join(cli.DefaultDataDir(), "settler", dirName(pairs))
 }
 
 // run settles until ctx ends.
@@ -118,6 +135,11 @@ func (f *flags) run(ctx context.Context, std cli.IO) error {
 		}
 		return explain(err, &opt)
 	}
+	if l, err := control(opt.DataDir, log); err == nil {
+		defer l.Close()
+	} else { // the name of a socket may not be long
+		log.Warn("the log's level cannot be changed while this settler runs", "error", err)
+	}
 	cli.NotifyUp(ctx, log)
 	return explain(errors.Join(s.Run(ctx), s.Close()), &opt)
 }
@@ -136,17 +158,12 @@ func (f *flags) logger(std cli.IO) (*slog.Logger, error) {
 // options are the command line and the environment as the loop wants them.
 func (f *flags) options(std cli.IO, log *slog.Logger) (relay.Options, error) {
 	opt := relay.Options{WriteNode: f.writeNode, RPCURL: f.rpcURL, CheckInterval: time.Duration(f.checkInterval) * time.Millisecond,
-		BatchSize: f.batchSize, BufferMs: f.buffer, DataDir: f.dataDir, Agent: "settler/" + node.Version, Log: log}
+		BatchSize: f.batchSize, BufferMs: f.buffer, Agent: "settler/" + node.Version, Log: log}
 	var err error
 	if opt.Pairs, err = f.pairNames(); err != nil {
 		return opt, err
 	}
-	if opt.DataDir == "" {
-		opt.DataDir = os.Getenv(dirVariable)
-	}
-	if opt.DataDir == "" {
-		opt.DataDir = filepath.Join(cli.DefaultDataDir(), "settler", dirName(opt.Pairs))
-	}
+	opt.DataDir = f.directory(opt.Pairs)
 	opt.Key, err = f.key(std, log)
 	return opt, err
 }

@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"fmt"
@@ -7,18 +7,19 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/cobra/doc"
 
-	"github.com/kaizenchain/kaizen/cmd/internal/cli"
 	"github.com/kaizenchain/kaizen/host/node"
 )
 
-func newMan() *cobra.Command {
+// NewMan is the verb of a program that writes its manual pages; long names some of
+// them, example shows how to use it.
+func NewMan(program, long, example string) *cobra.Command {
 	return &cobra.Command{
 		Use:   "man DIR",
 		Short: "Write a manual page for each verb into a directory",
-		Long: "Write a manual page for each verb into a directory: kaizen.1, kaizen-tx-transfer.1, … They say what --help says.\n" +
+		Long: "Write a manual page for each verb into a directory: " + long + ". They say what --help says.\n" +
 			"The date in them is SOURCE_DATE_EPOCH (seconds), if that is set.",
-		Example: "  kaizen man /usr/local/share/man/man1 && man kaizen-doctor",
-		Args:    cli.Args("DIR"),
+		Example: example,
+		Args:    Args("DIR"),
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 			return nil, cobra.ShellCompDirectiveFilterDirs
 		},
@@ -28,7 +29,7 @@ func newMan() *cobra.Command {
 			}
 			root := c.Root()
 			root.DisableAutoGenTag = true // the same pages from the same program
-			return doc.GenManTree(root, &doc.GenManHeader{Section: "1", Source: "kaizen " + node.Version, Manual: "Kaizen"}, args[0])
+			return doc.GenManTree(root, &doc.GenManHeader{Section: "1", Source: program + " " + node.Version, Manual: "Kaizen"}, args[0])
 		},
 	}
 }
