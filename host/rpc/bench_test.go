@@ -5,6 +5,7 @@ import (
 	"context"
 	"net"
 	"testing"
+	"time"
 
 	"github.com/kaizenchain/kaizen/host/rpc/client"
 )
@@ -115,4 +116,21 @@ func BenchmarkClientReceipts(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/txs, "ns/tx")
+}
+
+// BenchmarkObserve is what the latency histogram and the counter of a method cost
+// each call, on as many cores as there are: a transaction that is sent alone pays it
+// once, 500 in one call pay it together.
+func BenchmarkObserve(b *testing.B) {
+	s, err := New(Options{Backend: newFake(b), Limits: DefaultLimits()})
+	if err != nil {
+		b.Fatal(err)
+	}
+	m := s.methods["kaizen_sendTransaction"]
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		for start := time.Now(); pb.Next(); {
+			s.metrics.observe(m, 0, time.Since(start))
+		}
+	})
 }

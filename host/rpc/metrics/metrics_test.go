@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/kaizenchain/kaizen/host/rpc/api"
 )
@@ -75,5 +76,15 @@ func TestSameNameTwice(t *testing.T) {
 	f := Figure{Name: "x", Help: "X.", Value: func() float64 { return 0 }}
 	if _, err := New(Set{Figures: []Figure{f, f}}, nil); err == nil {
 		t.Error("two figures of one name")
+	}
+}
+
+// BenchmarkSince is one observation with both looks at the clock: what a histogram
+// costs a batch, a block or a write to the disk.
+func BenchmarkSince(b *testing.B) {
+	h := NewHistogram("kaizen_bench_seconds", "of nothing", Seconds()...)
+	b.ReportAllocs()
+	for b.Loop() {
+		h.Since(time.Now())
 	}
 }
