@@ -43,6 +43,7 @@ type keyDiff struct {
 	Stored     stateValue `json:"stored"`
 	Recomputed stateValue `json:"recomputed"`
 	LastWrite  *lastWrite `json:"last_write"`
+	Searched   uint64     `json:"searched"` // the blocks executed to find it begin after this one
 }
 
 // stateValue is a value: in bytes, and as the module answers about it.
@@ -63,7 +64,7 @@ func keyDiffOf(d *node.KeyDifference, program stf.Program) *keyDiff {
 	if d == nil {
 		return nil
 	}
-	k := &keyDiff{Height: d.Height, Key: d.Key}
+	k := &keyDiff{Height: d.Height, Key: d.Key, Searched: d.Searched}
 	var query []byte
 	if program.Schema().Name == market.Name {
 		k.Name, query = market.StateKey(d.Key)
@@ -112,7 +113,7 @@ func printDiffs(t *cli.Table, v *verdict) {
 		t.Row("first key", fmt.Sprintf("%s %s, compared with the snapshot of block %d", hexOf(k.Key), k.Name, k.Height))
 		t.Row("  stored", k.Stored)
 		t.Row("  recomputed", k.Recomputed)
-		t.Row("  last written", k.LastWrite)
+		t.Row("  last written", k.written())
 	}
 }
 
@@ -127,11 +128,14 @@ func (v stateValue) String() string {
 	return hexOf(*v.Value)
 }
 
-// String is the write for a table.
-func (w *lastWrite) String() string {
+// written is who wrote the key last, for a table.
+func (k *keyDiff) written() string {
+	w := k.LastWrite
 	switch {
+	case w == nil && k.Searched == 0:
+		return "by no block from genesis on"
 	case w == nil:
-		return "not by any block executed here"
+		return fmt.Sprintf("by no block from %d on, where what is kept begins", k.Searched+1)
 	case w.Hook != "":
 		return fmt.Sprintf("by %s of block %d", w.Hook, w.Height)
 	}

@@ -33,7 +33,7 @@ func TestDifferences(t *testing.T) {
 			[]string{`"name":"account 0x00000000000000000000000000000000000000aa"`, `"balance":"5"`, `"recomputed":{"value":null}`, `"last_write":{"height":8,"index":0,"id":"0x07`}},
 		{"bytes of no meaning", node.KeyDifference{Height: 9, Key: unknown, Stored: &unknown, Recomputed: &account, LastWrite: &node.Write{Height: 8, Hook: abi.ExportEndBlock}},
 			[]string{`"key":"0x7a7a7a"`, `"stored":{"value":"0x7a7a7a"}`, `"last_write":{"height":8,"hook":"kaizen_end_block"}`}},
-		{"never written", node.KeyDifference{Key: key, Recomputed: &unknown}, []string{`"last_write":null`, `"recomputed":{"value":"0x7a7a7a"`}},
+		{"never written", node.KeyDifference{Key: key, Recomputed: &unknown, Searched: 6}, []string{`"last_write":null,"searched":6`, `"recomputed":{"value":"0x7a7a7a"`}},
 	} {
 		text, err := json.Marshal(keyDiffOf(&c.d, program))
 		if err != nil {
@@ -43,6 +43,16 @@ func TestDifferences(t *testing.T) {
 			if !strings.Contains(string(text), want) {
 				t.Errorf("%s: %s\nhas no %s", c.name, text, want)
 			}
+		}
+	}
+	for want, k := range map[string]*keyDiff{
+		"by no block from genesis on":                            {},
+		"by no block from 7 on, where what is kept begins":       {Searched: 6},
+		"by kaizen_end_block of block 8":                         {LastWrite: &lastWrite{Height: 8, Hook: abi.ExportEndBlock}},
+		"by transaction 1 of block 8, " + chain.Hash{7}.String(): {LastWrite: &lastWrite{Height: 8, Index: new(1), ID: &chain.Hash{7}}},
+	} {
+		if got := k.written(); got != want {
+			t.Errorf("%q, want %q", got, want)
 		}
 	}
 	r := receiptDiffOf(&node.ReceiptDifference{Index: 3, Stored: chain.Receipt{ID: chain.Hash{7}}, Recomputed: chain.Receipt{Code: abi.CodeTrap}}, program)

@@ -116,6 +116,7 @@ func runVerifyAll(ctx context.Context, dir string, jobs *jobs, deps node.Deps, o
 	r, err := node.VerifyRange(ctx, dir, deps, node.VerifyOptions{From: 1, Jobs: int(*jobs), Last: true,
 		ReadBlocks:    func(done, total uint64) { p.at("read blocks", "blocks", deps.Log, std).Update(done, total, 0) },
 		ReadSnapshots: func(done, total uint64) { p.at("read snapshots", "keys", deps.Log, std).Update(done, total, 0) },
+		Searched:      func(done, total uint64) { p.at("search", "blocks", deps.Log, std).Update(done, total, 0) },
 		Progress:      func(done, total, txs uint64) { p.at("verify", "blocks", deps.Log, std).Update(done, total, txs) }})
 	p.done()
 	if r == nil || err != nil && !errors.Is(err, node.ErrVerification) {
@@ -260,10 +261,12 @@ func verdictOf(v *node.BlockVerdict, program stf.Program) verdict {
 }
 
 func runVerify(ctx context.Context, dir string, from, to uint64, jobs *jobs, deps node.Deps, out *cli.Output, std cli.IO) error {
-	progress := cli.NewProgress(std.Err, deps.Log, "verify", "blocks")
+	var p phases
 	// To 0 means the newest block there, and block 0 here.
-	r, err := node.VerifyRange(ctx, dir, deps, node.VerifyOptions{From: from, To: max(to, 1), Jobs: int(*jobs), Needed: true, Progress: progressOf(progress)})
-	progress.Done()
+	r, err := node.VerifyRange(ctx, dir, deps, node.VerifyOptions{From: from, To: max(to, 1), Jobs: int(*jobs), Needed: true,
+		Searched: func(done, total uint64) { p.at("search", "blocks", deps.Log, std).Update(done, total, 0) },
+		Progress: func(done, total, txs uint64) { p.at("verify", "blocks", deps.Log, std).Update(done, total, txs) }})
+	p.done()
 	if r == nil {
 		return err
 	}

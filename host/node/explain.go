@@ -34,7 +34,8 @@ type KeyDifference struct {
 	Key        []byte
 	Stored     *[]byte // nil: absent
 	Recomputed *[]byte
-	LastWrite  *Write // by this execution; nil: it did not write the key since the oldest state
+	LastWrite  *Write // by this execution; nil: no block above Searched wrote it
+	Searched   uint64 // what was executed to find the last write begins after this block: 0 is genesis
 }
 
 // Write is a change of a key's value.
@@ -44,10 +45,6 @@ type Write struct {
 	Index  int        // of the transaction
 	ID     chain.Hash // of the transaction
 }
-
-// maxExplainBlocks bounds how far behind a failed block a snapshot is looked for:
-// what comes of the blocks up to there must be executed.
-const maxExplainBlocks = 10_000
 
 // explain looks for where a block goes wrong, the one after the head of l. It
 // spoils l.
@@ -87,7 +84,11 @@ func firstReceipt(l *offline, b *chain.Block, stored *chain.Results) *ReceiptDif
 // first snapshot, and compares the states.
 func (v *verification) firstKey(ctx context.Context, l *offline, failed uint64) *KeyDifference {
 	height, stored := v.stateFrom(failed)
-	if stored == nil || l.advanceTo(ctx, height, nil) != nil {
+	if stored == nil {
+		return nil
+	}
+	p := search{tell: v.opts.Searched, total: height - l.head.Height + height - v.store.Before().Number}
+	if l.advanceTo(ctx, height, nil, &p) != nil {
 		return nil
 	}
 	d, found := state.FirstDifference(stored, l.versions.Tree())
@@ -101,8 +102,21 @@ func (v *verification) firstKey(ctx context.Context, l *offline, failed uint64) 
 			*value = &b
 		}
 	}
-	k.LastWrite = v.lastWrite(ctx, height, k.Key)
+	k.LastWrite, k.Searched = v.lastWrite(ctx, height, k.Key, &p)
 	return k
+}
+
+// search is how far looking for a difference has come, of the blocks that it takes
+// at most.
+type search struct {
+	tell        func(done, total uint64)
+	done, total uint64
+}
+
+func (p *search) step() {
+	if p.done++; p.tell != nil {
+		p.tell(p.done, max(p.done, p.total))
+	}
 }
 
 // stateFrom is the state of the first snapshot of a stored block from a height on.
@@ -112,7 +126,7 @@ func (v *verification) stateFrom(from uint64) (uint64, *state.Tree) {
 		return 0, nil
 	}
 	for _, i := range slices.Backward(list) {
-		if i.Err != nil || i.Height < from || i.Height > min(from+maxExplainBlocks, v.store.Height()) {
+		if i.Err != nil || i.Height < from || i.Height > v.store.Height() {
 			continue
 		}
 		if tree := v.stateOf(i.Snapshot); tree != nil {
@@ -139,23 +153,27 @@ func (v *verification) stateOf(s *snapshot.Snapshot) *state.Tree {
 }
 
 // lastWrite looks for the last change of a key up to a height: in what is executed
-// from the nearest state on, then from the one before that, and so on.
-func (v *verification) lastWrite(ctx context.Context, to uint64, key []byte) *Write {
-	for before := v.store.Before().Number; to > before; {
-		l, err := v.lane(to - 1)
+// from the nearest state on, then from the one before that, and so on, to genesis or
+// to where the kept blocks begin. It also returns after which block it began the last
+// time.
+func (v *verification) lastWrite(ctx context.Context, to uint64, key []byte, p *search) (last *Write, from uint64) {
+	for from = to; from > v.store.Before().Number; {
+		l, err := v.lane(from - 1)
 		if err != nil {
-			return nil
+			return nil, from
 		}
-		from := l.head.Height
+		to, begin := from, l.head.Height
 		w := newWatcher(key, l.versions.Tree())
-		err = l.advanceTo(ctx, to, w)
+		err = l.advanceTo(ctx, to, w, p)
 		l.exec.Machine.Close()
-		if w.last != nil || err != nil {
-			return w.last
+		if err != nil {
+			return nil, from
 		}
-		to = from
+		if from = begin; true || w.last != nil {
+			return w.last, from
+		}
 	}
-	return nil
+	return nil, from
 }
 
 // watcher notices who changes a key. A nil one looks at nothing.
@@ -180,7 +198,7 @@ func (w *watcher) look(view stf.View, at Write) {
 }
 
 // advanceTo executes stored blocks up to a height whatever comes of them.
-func (o *offline) advanceTo(ctx context.Context, to uint64, w *watcher) error {
+func (o *offline) advanceTo(ctx context.Context, to uint64, w *watcher, p *search) error {
 	for o.head.Height < to {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -192,6 +210,7 @@ func (o *offline) advanceTo(ctx context.Context, to uint64, w *watcher) error {
 		if err := o.advance(b, w); err != nil {
 			return err
 		}
+		p.step()
 	}
 	return nil
 }

@@ -33,6 +33,9 @@ type VerifyOptions struct {
 	// What is read beforehand, unless Needed; both may be nil.
 	ReadBlocks    func(done, total uint64) // blocks of the log
 	ReadSnapshots func(done, total uint64) // keys of one snapshot after the other
+	// Searched is told of the blocks that are executed to explain a block that failed,
+	// of those that it takes at most; it may be nil.
+	Searched func(done, total uint64)
 }
 
 func (o *VerifyOptions) jobs() int {
@@ -135,6 +138,7 @@ func (v *verification) run(ctx context.Context) (*VerifyReport, error) {
 	r := &VerifyReport{From: parts[0].after + 1, To: v.to, Parts: len(parts), Jobs: min(v.opts.jobs(), len(parts))}
 	v.total, v.lanes = v.to-parts[0].after, r.Jobs
 	err = v.all(ctx, parts, r.Jobs)
+	v.explainFirst(ctx, parts)
 	r.Blocks, r.Txs, r.Elapsed = v.done, v.txs, time.Since(start)
 	if v.opts.From == 0 && !v.opts.Last {
 		g := &v.genesisHeader
@@ -157,6 +161,13 @@ type part struct {
 	after, to uint64
 	verdicts  []BlockVerdict
 	err       error
+	failed    *failedBlock // of the last verdict
+}
+
+// failedBlock is a block that does not come out, and the state before it.
+type failedBlock struct {
+	before *offline
+	block  *chain.Block
 }
 
 // partsPerJob is into how many parts the blocks of one job are split, if there are
@@ -257,7 +268,11 @@ func (v *verification) part(ctx context.Context, p *part) error {
 	if err != nil {
 		return err
 	}
-	defer l.exec.Machine.Close()
+	defer func() {
+		if p.failed == nil {
+			l.exec.Machine.Close()
+		}
+	}()
 	parentRoot := l.head.StateRoot
 	err = l.replayTo(ctx, l.exec, l.inspect, p.to, func(_, _, _ uint64) {}, func(b *chain.Block, elapsed time.Duration) {
 		if b.Header.Height > p.after { // not on the way from an older state
@@ -275,9 +290,23 @@ func (v *verification) part(ctx context.Context, p *part) error {
 	}
 	verdict := verdictOn(b, parentRoot, 0)
 	verdict.OK, verdict.Error, verdict.Recomputed = false, err.Error(), recomputed(err)
-	verdict.Why = v.explain(ctx, l, b, err)
-	p.verdicts = append(p.verdicts, verdict)
+	p.verdicts, p.failed = append(p.verdicts, verdict), &failedBlock{l, b}
 	return err
+}
+
+// explainFirst says of the first block that failed where it goes wrong, when nothing
+// else is executed any more.
+func (v *verification) explainFirst(ctx context.Context, parts []*part) {
+	reported := false
+	for _, p := range parts {
+		if f := p.failed; f != nil {
+			if !reported {
+				p.verdicts[len(p.verdicts)-1].Why = v.explain(ctx, f.before, f.block, p.err)
+			}
+			f.before.exec.Machine.Close()
+		}
+		reported = reported || p.err != nil
+	}
 }
 
 // lane is what one goroutine executes with: the state after a height, or an older

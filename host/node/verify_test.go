@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -16,12 +17,21 @@ import (
 	"github.com/kaizenchain/kaizen/host/stf"
 	"github.com/kaizenchain/kaizen/host/store"
 	"github.com/kaizenchain/kaizen/host/witness"
+	"github.com/kaizenchain/kaizen/snapshot"
 	"github.com/kaizenchain/kaizen/stf-modules/abi"
 )
 
 // builtChain is a write node's directory of n blocks, two transactions in each, made
 // without a node and so always the same, with snapshots every few blocks.
 func builtChain(t *testing.T, n, interval uint64) string {
+	t.Helper()
+	return builtChainOf(t, n, interval, func(h uint64) []string {
+		return []string{fmt.Sprintf("set k%d %d", h, h), fmt.Sprintf("set same %d", h)}
+	})
+}
+
+// builtChainOf is builtChain with other transactions.
+func builtChainOf(t *testing.T, n, interval uint64, txs func(height uint64) []string) string {
 	t.Helper()
 	g := testGenesis()
 	dir := initDir(t, g)
@@ -34,7 +44,7 @@ func builtChain(t *testing.T, n, interval uint64) string {
 	for h := uint64(1); h <= n; h++ {
 		open, err := exec.Begin(state.NewOverlay(l.versions.Tree()), h, g.Time+h*g.IntervalMs, chain.OracleSnapshot{})
 		must(t, err)
-		for _, line := range []string{fmt.Sprintf("set k%d %d", h, h), fmt.Sprintf("set same %d", h)} {
+		for _, line := range txs(h) {
 			_, refusal, err := open.Submit(&stf.Tx{Raw: []byte(line)})
 			if refusal != nil || err != nil {
 				t.Fatal(refusal, err)
@@ -245,6 +255,110 @@ func TestVerifyExplains(t *testing.T) {
 	if v := r.Verdicts[len(r.Verdicts)-1]; !errors.Is(err, ErrVerification) || v.Height != 35 || v.Why == nil || v.Why.Key != nil {
 		t.Errorf("with nothing to compare with: %+v, %v", v, err)
 	}
+}
+
+// incrementals makes every snapshot of a directory but the lowest continue the one
+// before.
+func incrementals(t *testing.T, dir string) {
+	t.Helper()
+	d := SnapshotDir(dir)
+	list, err := d.List()
+	must(t, err)
+	last := list[len(list)-1].Snapshot
+	for _, i := range slices.Backward(list[:len(list)-1]) {
+		before, after := treeOf(t, last), treeOf(t, i.Snapshot)
+		w, err := d.Create(snapshot.Meta{GenesisHash: i.Snapshot.Manifest.GenesisHash, Header: i.Snapshot.Manifest.Header, Base: last.Manifest.AsBase()})
+		must(t, err)
+		after.AscendPaths(chain.Hash{}, func(path *chain.Hash, key, value []byte) bool {
+			if old, ok := before.Get(key); !ok || !bytes.Equal(old, value) {
+				must(t, w.Add(path, key, value))
+			}
+			return true
+		})
+		last, err = w.Commit()
+		must(t, errors.Join(err, d.Remove(filepath.Base(i.Path))))
+	}
+}
+
+func treeOf(t *testing.T, s *snapshot.Snapshot) *state.Tree {
+	t.Helper()
+	links, err := s.Chain()
+	must(t, err)
+	tree, _, err := snapshot.Restore(links, snapshot.Options{})
+	must(t, err)
+	return tree
+}
+
+// TestVerifyIncrementals: parts begin at snapshots that stand on others. One whose base
+// is gone is passed over, and damage where everything is to be checked.
+func TestVerifyIncrementals(t *testing.T) {
+	dir := builtChain(t, 40, 10)
+	incrementals(t, dir)
+	r, err := VerifyRange(within(t), dir, deps(), VerifyOptions{From: 1, Jobs: 2})
+	must(t, err)
+	if r.Parts != 4 || r.Blocks != 40 || len(r.Verdicts) != 40 {
+		t.Errorf("%d blocks in %d parts, %d verdicts", r.Blocks, r.Parts, len(r.Verdicts))
+	}
+	must(t, os.RemoveAll(snapshotPath(t, dir, 20)))
+	r, err = VerifyRange(within(t), dir, deps(), VerifyOptions{From: 1, Jobs: 2, Needed: true})
+	must(t, err)
+	if len(r.Verdicts) != 40 {
+		t.Errorf("without a link: %d verdicts", len(r.Verdicts))
+	}
+	if _, err = VerifyRange(within(t), dir, deps(), VerifyOptions{From: 1, Jobs: 2}); !errors.Is(err, snapshot.ErrBase) {
+		t.Errorf("with everything, without a link: %v", err)
+	}
+}
+
+// TestLastWriteLongAgo: who wrote a key last is looked for before the state that the
+// failed block is executed from, one snapshot after the other, to genesis or to where
+// the kept blocks begin. There is progress, and the report says how far that was.
+func TestLastWriteLongAgo(t *testing.T) {
+	dir := builtChainOf(t, 40, 8, func(h uint64) []string {
+		lines := []string{fmt.Sprintf("set same %d", h)}
+		switch h {
+		case 5:
+			lines = append(lines, "set old 1")
+		case 35:
+			lines = append(lines, "set old 2")
+		}
+		return lines
+	})
+	incrementals(t, dir)
+	d := deps()
+	d.Program = wrong{from: 35, execute: func(st stf.State, tx *stf.Tx, _ *stf.Outcome) {
+		if string(tx.Raw) == "set old 2" {
+			st.Set([]byte("old"), []byte("1"))
+		}
+	}}
+	check := func(name string, want *Write, searched, blocks uint64) {
+		t.Helper()
+		var done, total uint64
+		r, err := VerifyRange(within(t), dir, d, VerifyOptions{From: 33, Jobs: 2, Needed: true, Searched: func(n, of uint64) {
+			if n != done+1 {
+				t.Errorf("%s: progress %d after %d", name, n, done)
+			}
+			done, total = n, of
+		}})
+		if !errors.Is(err, ErrVerification) {
+			t.Fatalf("%s: %v", name, err)
+		}
+		k := r.Verdicts[len(r.Verdicts)-1].Why.Key
+		if k == nil || string(k.Key) != "old" || k.Height != 40 || k.Searched != searched {
+			t.Fatalf("%s: %+v", name, k)
+		}
+		checkWrite(t, name, k.LastWrite, want)
+		if done != blocks || total != blocks {
+			t.Errorf("%s: %d blocks of %d were executed, want %d", name, done, total, blocks)
+		}
+	}
+	const after = 40 - 34 // from before the failed block to the snapshot that follows
+	check("every block is there", &Write{Height: 5, Index: 1}, 0, after+40)
+	st, err := store.Open(dir, store.Options{})
+	must(t, err)
+	_, err = st.DropBefore(17)
+	must(t, errors.Join(err, st.Close()))
+	check("the block is gone", nil, 16, after+40-16)
 }
 
 func checkWrite(t *testing.T, name string, got, want *Write) {
