@@ -45,7 +45,7 @@ func TestSmallChunksTravelTogether(t *testing.T) {
 	for range 20 {
 		waiting = append(waiting, send(1))
 	}
-	waiting = append(waiting, send(chunkTxs), send(2))
+	waiting = append(waiting, send(chunkTxs), send(4), send(chunkTxs), send(1))
 	g.answer <- nil
 	if err := <-lone.done; err != nil {
 		t.Error(err)
@@ -54,7 +54,7 @@ func TestSmallChunksTravelTogether(t *testing.T) {
 	for _, call := range []struct {
 		txs, chunks int
 		err         error
-	}{{chunkTxs, chunkTxs, nil}, {20 - chunkTxs + chunkTxs, 20 - chunkTxs + 1, failed}, {2, 1, nil}} {
+	}{{chunkTxs, chunkTxs, nil}, {4 + chunkTxs + 4, 4 + 1 + 1, failed}, {chunkTxs, 1, nil}, {1, 1, nil}} {
 		if n := <-g.given; n != call.txs {
 			t.Fatalf("%d transactions in a call, want %d", n, call.txs)
 		}

@@ -9,8 +9,8 @@ import (
 	"github.com/kaizenchain/kaizen/host/stf"
 )
 
-// pipeline executes sealed blocks, each while the one before is settled: its root
-// computed, its header compared and, on a node that follows, the block stored.
+// pipeline executes sealed blocks, each while the one before is settled: its roots
+// computed and compared with its header and, on a node that follows, the block stored.
 //
 //	add(N)     execute N       │ settle N-1
 //	add(N+1)   execute N+1     │ settle N
@@ -85,7 +85,10 @@ func (p *pipeline) begin(b *settling) {
 	p.behind = b
 	go func() {
 		start := time.Now()
-		err := p.settle(b, func() { <-b.idle })
+		err := b.block.CheckTxs(b.closed.TxsRoot())
+		if err == nil {
+			err = p.settle(b, func() { <-b.idle })
+		}
 		b.compared = time.Since(start)
 		b.settled <- err
 	}()
@@ -120,7 +123,6 @@ func (l *ledger) tip() tip { return tip{&l.head, l.versions.Tree()} }
 // recommit settles a block that is in the store already.
 func (l *ledger) recommit(b *settling, alone func()) error {
 	changes := b.closed.Overlay.Changes()
-	b.closed.Hash()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	header, err := l.commit(b.closed, changes, adopt(&b.block.Header), alone)
