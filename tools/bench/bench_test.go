@@ -280,7 +280,7 @@ func TestParseProfile(t *testing.T) {
 
 // TestProfile reads a profile that the runtime wrote.
 func TestProfile(t *testing.T) {
-	var p profiler
+	p := newProfiler()
 	name := filepath.Join(t.TempDir(), "cpu")
 	if err := p.toggle(name); err != nil {
 		t.Fatal(err)

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -183,7 +184,8 @@ type testChain struct {
 	txs     int
 }
 
-// theChain makes the chain that the suites measure on, once.
+// theChain makes the chain that the suites measure on, once, or takes the one that
+// an earlier run kept.
 func (b *bench) theChain() (*testChain, error) {
 	if b.chain != nil {
 		return b.chain, nil
@@ -192,15 +194,73 @@ func (b *bench) theChain() (*testChain, error) {
 	if err != nil {
 		return nil, err
 	}
-	b.say("make a chain of %d accounts", b.accounts)
-	start := time.Now()
 	c := &testChain{dir: filepath.Join(b.temp, "chain"), wallets: newWallets(b.accounts)}
-	if err := c.make(program); err != nil {
-		return nil, fmt.Errorf("make the chain: %w", err)
+	if b.chainDir == "" {
+		err = b.makeChain(c, program)
+	} else {
+		err = b.keptChain(c, program)
 	}
-	b.say("made %d blocks with %d transfers in %s", c.blocks, c.txs, time.Since(start).Round(time.Millisecond))
+	if err != nil {
+		return nil, err
+	}
 	b.chain = c
 	return c, nil
+}
+
+func (b *bench) makeChain(c *testChain, program stf.Program) error {
+	b.say("make a chain of %d accounts", b.accounts)
+	start := time.Now()
+	if err := c.make(program); err != nil {
+		return fmt.Errorf("make the chain: %w", err)
+	}
+	b.say("made %d blocks with %d transfers in %s", c.blocks, c.txs, time.Since(start).Round(time.Millisecond))
+	return nil
+}
+
+// keptChain takes the chain in -chain, or makes it there: under another name until
+// it is whole.
+func (b *bench) keptChain(c *testChain, program stf.Program) error {
+	_, err := os.Stat(b.chainDir)
+	if err == nil {
+		c.dir = b.chainDir
+		if err := c.take(program); err != nil {
+			return fmt.Errorf("-chain %s: %w", b.chainDir, err)
+		}
+		b.say("took %d blocks with %d transfers", c.blocks, c.txs)
+		return nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	c.dir = b.chainDir + ".part"
+	if err := b.makeChain(c, program); err != nil {
+		return errors.Join(err, os.RemoveAll(c.dir))
+	}
+	if err := os.Rename(c.dir, b.chainDir); err != nil {
+		return err
+	}
+	c.dir = b.chainDir
+	return nil
+}
+
+// take checks that a directory has the chain that would be made now, but for its
+// time.
+func (c *testChain) take(program stf.Program) (err error) {
+	st, err := store.Open(c.dir, store.Options{ReadOnly: true})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, st.Close()) }()
+	c.genesis = c.genesisFor(program)
+	c.genesis.Time = st.Genesis().Time
+	sequencerOf(c.genesis)
+	c.txs = c.wallets.accounts - len(c.wallets.senders)
+	perBlock := int(c.genesis.MaxTxsPerBlock)
+	c.blocks = uint64((c.txs + perBlock - 1) / perBlock)
+	if c.genesis.Hash() != st.GenesisHash() || st.Height() != c.blocks {
+		return fmt.Errorf("%d blocks of another chain than one of %d accounts on this module, which has %d: remove it", st.Height(), c.wallets.accounts, c.blocks)
+	}
+	return nil
 }
 
 func (c *testChain) make(program stf.Program) error {
@@ -223,7 +283,13 @@ func (c *testChain) make(program stf.Program) error {
 }
 
 // init writes genesis.
-func (c *testChain) init(program stf.Program) (ed25519.PrivateKey, error) {
+func (c *testChain) init(program stf.Program) (key ed25519.PrivateKey, err error) {
+	c.genesis, key, err = initChain(c.dir, c.genesisFor(program))
+	return key, err
+}
+
+// genesisFor is the chain's document.
+func (c *testChain) genesisFor(program stf.Program) *chain.Genesis {
 	p := params.Default()
 	for _, a := range c.wallets.senders {
 		p.Accounts = append(p.Accounts, params.Account{Address: a, Balance: senderBalance})
@@ -232,22 +298,25 @@ func (c *testChain) init(program stf.Program) (ed25519.PrivateKey, error) {
 		p.Accounts = append(p.Accounts, params.Account{Address: c.wallets.settlers[i].address, Permissions: tx.PermSettler})
 	}
 	p.Sort()
-	var key ed25519.PrivateKey
-	var err error
-	c.genesis, key, err = initChain(c.dir, genesisOf(nodeConfig("", ""), program.Hash(), p.Append(nil)))
-	return key, err
+	return genesisOf(nodeConfig("", ""), program.Hash(), p.Append(nil))
 }
 
 // initChain makes the directory of a write node and gives the genesis its
 // sequencer.
 func initChain(dir string, g *chain.Genesis) (*chain.Genesis, ed25519.PrivateKey, error) {
-	seed := numbered("bench sequencer", 0)
-	key := ed25519.NewKeyFromSeed(seed[:])
-	copy(g.Sequencer[:], key.Public().(ed25519.PublicKey))
+	key := sequencerOf(g)
 	if err := node.Init(dir, g); err != nil {
 		return nil, nil, err
 	}
 	return g, key, node.WriteSequencerKey(dir, key)
+}
+
+// sequencerOf names the one key of every chain here in a genesis.
+func sequencerOf(g *chain.Genesis) ed25519.PrivateKey {
+	seed := numbered("bench sequencer", 0)
+	key := ed25519.NewKeyFromSeed(seed[:])
+	copy(g.Sequencer[:], key.Public().(ed25519.PublicKey))
+	return key
 }
 
 // genesisOf begins far enough in the past for every block that follows.

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/pprof"
+	"runtime/trace"
 	"strings"
 	"time"
 
@@ -26,6 +27,7 @@ const (
 
 	commandStats   = "stats"
 	commandProfile = "profile" // then the file's name; a second one ends it
+	commandTrace   = "trace"   // the same
 )
 
 // setup is where a node runs and what it is.
@@ -101,8 +103,8 @@ func childRun(s setup, in io.Reader, out io.Writer, log *slog.Logger) (err error
 	if err := answers.Encode(n.hello()); err != nil {
 		return err
 	}
-	profile := &profiler{}
-	defer func() { err = errors.Join(err, profile.end()) }()
+	profile, tracer := newProfiler(), newTracer()
+	defer func() { err = errors.Join(err, profile.end(), tracer.end()) }()
 	for lines := bufio.NewScanner(in); lines.Scan(); {
 		var s stats
 		command, argument, _ := strings.Cut(lines.Text(), " ")
@@ -112,6 +114,10 @@ func childRun(s setup, in io.Reader, out io.Writer, log *slog.Logger) (err error
 			s.Seals = n.sealed()
 		case commandProfile:
 			if err := profile.toggle(argument); err != nil {
+				s.Error = err.Error()
+			}
+		case commandTrace:
+			if err := tracer.toggle(argument); err != nil {
 				s.Error = err.Error()
 			}
 		default:
@@ -146,31 +152,42 @@ func ownStats() stats {
 	return stats{CPU: cpu, RSS: residentBytes(maxRSS), MaxRSS: maxRSS, Heap: m.HeapInuse, Mallocs: m.Mallocs, Bytes: m.TotalAlloc, GCs: m.NumGC}
 }
 
-// profiler is one processor profile at a time.
-type profiler struct{ file *os.File }
+// recorder writes what this process does into one file at a time.
+type recorder struct {
+	start func(io.Writer) error
+	stop  func()
+	file  *os.File
+}
 
-func (p *profiler) toggle(name string) error {
-	if p.file != nil {
-		return p.end()
+// newProfiler records where processor time goes, newTracer what every goroutine
+// does.
+func newProfiler() *recorder {
+	return &recorder{start: pprof.StartCPUProfile, stop: pprof.StopCPUProfile}
+}
+func newTracer() *recorder { return &recorder{start: trace.Start, stop: trace.Stop} }
+
+func (r *recorder) toggle(name string) error {
+	if r.file != nil {
+		return r.end()
 	}
 	f, err := os.Create(name)
 	if err != nil {
 		return err
 	}
-	if err := pprof.StartCPUProfile(f); err != nil {
+	if err := r.start(f); err != nil {
 		return errors.Join(err, f.Close())
 	}
-	p.file = f
+	r.file = f
 	return nil
 }
 
-func (p *profiler) end() error {
-	if p.file == nil {
+func (r *recorder) end() error {
+	if r.file == nil {
 		return nil
 	}
-	pprof.StopCPUProfile()
-	err := p.file.Close()
-	p.file = nil
+	r.stop()
+	err := r.file.Close()
+	r.file = nil
 	return err
 }
 

@@ -55,8 +55,10 @@ type options struct {
 	seconds    float64 // of one measurement
 	rounds     int
 	dir        string // for data directories; empty: the system's
+	chainDir   string // of the chain that is kept; empty: it is not
 	cpuProfile string
 	memProfile string
+	trace      string
 	peerNames  *regexp.Regexp // of suite peers
 	evNode     string         // where ev-node's test application runs; empty: nowhere
 	soakTime   time.Duration  // of suite soak
@@ -108,8 +110,10 @@ func parse(args []string, errOut io.Writer) (*options, error) {
 	f.Float64Var(&o.seconds, "seconds", 0, fmt.Sprintf("length of one measurement (default %d)", fullSeconds))
 	f.IntVar(&o.rounds, "rounds", 0, fmt.Sprintf("measurements of each figure (default %d)", fullRounds))
 	f.StringVar(&o.dir, "dir", "", "`directory` for the chains that are made and removed; it must be on a real disk (default the system's for temporary files)")
+	f.StringVar(&o.chainDir, "chain", "", "keep the chain in this `directory`, or take it from there if an earlier run with as many accounts has kept it")
 	f.StringVar(&o.cpuProfile, "cpuprofile", "", "write profiles of the write node to `file` (fed in process) and file.http (over HTTP)")
 	f.StringVar(&o.memProfile, "memprofile", "", "write what was allocated up to the end of suite node to `file`")
+	f.StringVar(&o.trace, "trace", "", "write execution traces of suite latency at half load to `file` (the write node) and file.load (the load generator), for go tool trace")
 	peers := f.String("peers", "", "suite peers: only those that match this `regexp`")
 	f.StringVar(&o.evNode, "evnode", "", "suite peers: `address` of ev-node's test application, http://host:port")
 	f.DurationVar(&o.soakTime, "soak", defaultSoak, "suite soak: how long")

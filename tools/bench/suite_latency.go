@@ -162,6 +162,10 @@ func (b *bench) busy(n *child, callers []*caller) (err error) {
 	if _, err := n.lap(); err != nil {
 		return err
 	}
+	endTrace, err := b.traceBoth(n)
+	if err != nil {
+		return err
+	}
 	results := make([][]sample, len(callers)+1)
 	failures := make([]error, len(callers)+1)
 	var all sync.WaitGroup
@@ -172,7 +176,7 @@ func (b *bench) busy(n *child, callers []*caller) (err error) {
 	}
 	all.Go(func() { results[len(callers)], failures[len(callers)] = load.run() })
 	all.Wait()
-	if err := errors.Join(failures...); err != nil {
+	if err := errors.Join(append(failures, endTrace())...); err != nil {
 		return err
 	}
 	seals, err := b.sealsUnderLoad(n, callers[0])
@@ -186,6 +190,25 @@ func (b *bench) busy(n *child, callers []*caller) (err error) {
 	b.percentiles(fmt.Sprintf("WebSocket, calls of %d transfers at half load", backgroundSize), results[len(callers)], false)
 	b.pauses(seals)
 	return nil
+}
+
+// traceBoth records what node and load generator do until end is called, if that
+// was asked for.
+func (b *bench) traceBoth(n *child) (end func() error, err error) {
+	if b.trace == "" {
+		return func() error { return nil }, nil
+	}
+	own := newTracer()
+	if err := own.toggle(b.trace + ".load"); err != nil {
+		return nil, err
+	}
+	if _, err := n.command(commandTrace + " " + b.trace); err != nil {
+		return nil, errors.Join(err, own.end())
+	}
+	return func() error {
+		_, err := n.command(commandTrace)
+		return errors.Join(err, own.end())
+	}, nil
 }
 
 // sealsUnderLoad is the seals since the last lap. On a machine that is so busy that

@@ -120,7 +120,7 @@ func (b *bench) split(f *feeding) error {
 	if name == "" {
 		name = filepath.Join(b.temp, "fed.pprof")
 	}
-	var p profiler
+	p := newProfiler()
 	if err := p.toggle(name); err != nil {
 		return err
 	}
