@@ -16,6 +16,7 @@ import (
 	"github.com/kaizenchain/kaizen/cmd/internal/devnet"
 	"github.com/kaizenchain/kaizen/host/chain"
 	"github.com/kaizenchain/kaizen/host/node"
+	"github.com/kaizenchain/kaizen/host/procs"
 	"github.com/kaizenchain/kaizen/host/stf"
 	"github.com/kaizenchain/kaizen/host/store"
 )
@@ -88,6 +89,7 @@ func runWrite(ctx context.Context, flags *cli.ConfigFlags, std cli.IO) error {
 	rpc, sync := w.Addrs()
 	log.Info("write node is up", "rpc", rpc, "sync", sync, "data_dir", cfg.DataDir, "height", w.Head().Height)
 	cli.NotifyUp(ctx, log)
+	procs.Oversubscribe()
 	return explain(w.Run(ctx), cfg)
 }
 
@@ -119,6 +121,7 @@ func runRead(ctx context.Context, flags *cli.ConfigFlags, std cli.IO) error {
 	rpc, sync := r.Addrs()
 	log.Info("read node is up", "rpc", rpc, "sync", sync, "data_dir", cfg.DataDir, "height", r.Head().Height, "follows", cfg.Sync.WriteNode)
 	cli.NotifyUp(ctx, log)
+	procs.Oversubscribe()
 	return explain(r.Run(ctx), cfg)
 }
 

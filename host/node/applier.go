@@ -117,7 +117,7 @@ func (r *Reader) settle(b *settling, alone func()) error {
 	r.serve.announce(block)
 	r.snaps.sealed(block.Header.Height)
 	r.pruner.sealed(block.Header.Height)
-	r.views.maintain(r.log)
+	r.upkeep.sealed()
 	return nil
 }
 

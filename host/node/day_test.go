@@ -132,7 +132,7 @@ func (n *dayNode) block() {
 		n.quiet = append(n.quiet, took)
 	}
 	must(t, n.journal.Release(h))
-	must(t, l.store.Maintain())
+	must(t, l.store.Maintain(nil))
 	if n.added = append(n.added, b); len(n.added) == 10 {
 		n.follow()
 	}

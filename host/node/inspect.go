@@ -2,9 +2,9 @@ package node
 
 import (
 	"fmt"
-	"runtime"
 	"sync"
 
+	"github.com/kaizenchain/kaizen/host/procs"
 	"github.com/kaizenchain/kaizen/host/stf"
 )
 
@@ -36,7 +36,7 @@ type inspectors struct {
 // chunks may wait.
 func newInspectors(program stf.Program, n, queue int) (*inspectors, error) {
 	if n <= 0 {
-		n = runtime.GOMAXPROCS(0)
+		n = procs.Cores()
 	}
 	p := &inspectors{jobs: make(chan *chunk, queue)}
 	for range n {

@@ -5,13 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"log/slog"
 	"runtime"
 	"sync"
 	"time"
 
 	"github.com/kaizenchain/kaizen/host/chain"
 	"github.com/kaizenchain/kaizen/host/follow"
+	"github.com/kaizenchain/kaizen/host/procs"
 	"github.com/kaizenchain/kaizen/host/state"
 	"github.com/kaizenchain/kaizen/host/stf"
 	"github.com/kaizenchain/kaizen/host/store"
@@ -164,14 +164,6 @@ func (l *ledger) headerBefore() (chain.Header, error) {
 	return s.Manifest.Header, nil
 }
 
-// maintain keeps the transaction index in order. It is derived data: a failure
-// costs lookups, and a disk that is broken fails the next append.
-func (l *ledger) maintain(log *slog.Logger) {
-	if err := l.store.Maintain(); err != nil {
-		log.Warn("the transaction index was not maintained", "error", err)
-	}
-}
-
 // execute runs a sealed block on its parent, and returns it closed. Every check that
 // needs no hash of what it came to is done here or before.
 func (l *ledger) execute(exec *stf.Executor, v *prepared, on tip) (*stf.Closed, error) {
@@ -287,11 +279,11 @@ func ahead(ctx context.Context, p *inspectors, blocks iter.Seq2[storedBlock, err
 }
 
 // onAllCores is the state.Runner of whatever nobody else waits beside.
-func onAllCores(jobs []func()) { runOn(runtime.GOMAXPROCS(0), jobs) }
+func onAllCores(jobs []func()) { runOn(procs.Cores(), jobs) }
 
 // leavingACore is the state.Runner of a write node's commits: transactions go on
 // meanwhile, and would wait for the whole commit if it took every core.
-func leavingACore(jobs []func()) { runOn(max(1, runtime.GOMAXPROCS(0)-1), jobs) }
+func leavingACore(jobs []func()) { runOn(max(1, procs.Cores()-1), jobs) }
 
 // runOn lets whoever is ready go first between two jobs: Go would give the core
 // away only after 10 ms.

@@ -29,6 +29,7 @@ type Reader struct {
 	snaps   *snapshots
 	runs    *runs
 	pruner  *pruner
+	upkeep  *maintainer
 
 	mu        sync.Mutex
 	tips      chain.Tips
@@ -125,6 +126,7 @@ func (r *Reader) recover(ctx context.Context, from *restored) (err error) {
 	}
 	r.views.past = newPast(r.views.ledger, program, r.cfg.History, r.log)
 	r.pruner = newPruner(&r.cfg, r.views, r.log)
+	r.upkeep = newMaintainer(st, r.log)
 	r.snaps = newSnapshots(&r.cfg, r.views, nil, r.log)
 	r.snaps.needed = r.pruner.snapshotsNeeded
 	if err := r.views.replay(ctx, r.exec, r.inspect, r.snaps.during(logProgress(r.log, "replay", "blocks"))); err != nil {
@@ -220,6 +222,7 @@ func (r *Reader) Run(ctx context.Context) error {
 	g.loop("follow", func(context.Context) error { return r.follow(following) })
 	g.background(r.snaps.run)
 	g.background(r.pruner.run)
+	g.background(r.upkeep.run)
 	select {
 	case <-ctx.Done():
 		r.log.Info("stopping")

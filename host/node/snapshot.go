@@ -13,6 +13,7 @@ import (
 
 	"github.com/kaizenchain/kaizen/host/chain"
 	"github.com/kaizenchain/kaizen/host/logs"
+	"github.com/kaizenchain/kaizen/host/procs"
 	"github.com/kaizenchain/kaizen/host/state"
 	"github.com/kaizenchain/kaizen/snapshot"
 )
@@ -450,7 +451,7 @@ func CreateSnapshot(ctx context.Context, dir string, deps Deps, opts CreateOptio
 	if err := o.replayTo(ctx, o.exec, o.inspect, height, replay.progress(), nil); err != nil {
 		return nil, err
 	}
-	meta := snapshot.Meta{GenesisHash: o.store.GenesisHash(), Header: o.head, Jobs: runtime.GOMAXPROCS(0)}
+	meta := snapshot.Meta{GenesisHash: o.store.GenesisHash(), Header: o.head, Jobs: procs.Cores()}
 	if key, err := LoadSequencerKey(dir); err == nil && !opts.Unsigned {
 		meta.Key = key // a read node has none, and its snapshots are not signed
 	}

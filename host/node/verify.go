@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"runtime"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/kaizenchain/kaizen/host/chain"
+	"github.com/kaizenchain/kaizen/host/procs"
 	"github.com/kaizenchain/kaizen/host/state"
 	"github.com/kaizenchain/kaizen/host/stf"
 	"github.com/kaizenchain/kaizen/host/store"
@@ -40,7 +40,7 @@ type VerifyOptions struct {
 
 func (o *VerifyOptions) jobs() int {
 	if o.Jobs <= 0 {
-		return runtime.GOMAXPROCS(0)
+		return procs.Cores()
 	}
 	return min(o.Jobs, MaxVerifyJobs)
 }

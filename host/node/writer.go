@@ -36,6 +36,7 @@ type Writer struct {
 	snaps   *snapshots
 	runs    *runs
 	pruner  *pruner
+	upkeep  *maintainer
 
 	ready     chan decided
 	sealed    chan closed
@@ -116,6 +117,7 @@ func (w *Writer) recover(ctx context.Context) (err error) {
 	}
 	w.views.past = newPast(w.views.ledger, program, w.cfg.History, w.log)
 	w.pruner = newPruner(&w.cfg, w.views, w.log)
+	w.upkeep = newMaintainer(st, w.log)
 	var signs ed25519.PrivateKey
 	if w.cfg.Snapshot.Sign {
 		signs = w.key
@@ -255,6 +257,7 @@ func (w *Writer) Run(ctx context.Context) error {
 	g.background(func(ctx context.Context) { w.prices.run(ctx, w.interval(), ticks) })
 	g.background(w.snaps.run)
 	g.background(w.pruner.run)
+	g.background(w.upkeep.run)
 	select {
 	case <-ctx.Done():
 		w.log.Info("stopping: answering what has arrived")
@@ -405,11 +408,8 @@ func (w *Writer) seal(ctx context.Context, c closed) error {
 	w.views.meters.seal.Since(c.at)
 	w.snaps.sealed(c.Height)
 	w.pruner.sealed(c.Height)
-	if err := w.journal.Release(c.Height); err != nil {
-		return err
-	}
-	w.views.maintain(w.log)
-	return nil
+	w.upkeep.sealed()
+	return w.journal.Release(c.Height)
 }
 
 // close releases everything; a Writer is of no use afterwards.

@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"runtime"
 	"slices"
 	"strconv"
 	"sync"
 
 	"github.com/kaizenchain/kaizen/host/chain"
+	"github.com/kaizenchain/kaizen/host/procs"
 	"github.com/kaizenchain/kaizen/host/rpc/api"
 )
 
@@ -95,7 +95,7 @@ const (
 )
 
 func newHub(s *Server) *hub {
-	return &hub{server: s, loads: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)), subs: map[*subscription]struct{}{}, filters: map[string]*filter{}, done: make(chan struct{})}
+	return &hub{server: s, loads: make(chan struct{}, max(1, procs.Cores()/2)), subs: map[*subscription]struct{}{}, filters: map[string]*filter{}, done: make(chan struct{})}
 }
 
 func (sub *subscription) name() string { return "0x" + strconv.FormatUint(sub.id, 16) }

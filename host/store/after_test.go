@@ -33,7 +33,7 @@ func TestInitAfter(t *testing.T) {
 				t.Fatalf("block 21 of another parent: %v, want %v", err, ErrOrder)
 			}
 			must(t, s.AppendBatch(c.records[20:]))
-			must(t, s.Maintain())
+			must(t, s.Maintain(nil))
 			must(t, s.Check(nil))
 			must(t, s.Close())
 			s = mustOpen(t, dir, o)

@@ -82,10 +82,10 @@ func filled(b *testing.B, n, txs int) (*Store, *testChain) {
 	s := mustInit(b, b.TempDir(), c, Options{})
 	for from := 0; from < n; from += 1000 {
 		must(b, s.AppendBatch(c.records[from:min(from+1000, n)]))
-		must(b, s.Maintain())
+		must(b, s.Maintain(nil))
 	}
 	for range 100 {
-		must(b, s.Maintain())
+		must(b, s.Maintain(nil))
 	}
 	return s, c
 }

@@ -128,7 +128,7 @@ func TestCheckBesideANode(t *testing.T) {
 	must(t, s.AppendBatch(c.records[5:]))
 	must(t, r.Check(nil))
 	must(t, c.holds(r, 1, 5))
-	if err := r.Maintain(); !errors.Is(err, ErrReadOnly) {
+	if err := r.Maintain(nil); !errors.Is(err, ErrReadOnly) {
 		t.Errorf("maintain a reader: %v", err)
 	}
 }

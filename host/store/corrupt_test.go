@@ -354,7 +354,7 @@ func TestDamagedRun(t *testing.T) {
 	s := mustInit(t, testDir, c, small(healthy))
 	for _, r := range c.records {
 		must(t, s.Append(r))
-		must(t, s.Maintain())
+		must(t, s.Maintain(nil))
 	}
 	must(t, s.Close())
 	runs := healthy.Files(testDir + "/index")
@@ -373,7 +373,7 @@ func TestDamagedRun(t *testing.T) {
 				}
 			}
 			for range 10 {
-				s.Maintain() // finds the damage where the lookups did not
+				s.Maintain(nil) // finds the damage where the lookups did not
 			}
 			must(t, c.holds(s, 1, 30))
 			must(t, s.Close())
@@ -391,7 +391,7 @@ func TestDamagedRun(t *testing.T) {
 			}
 		}
 		for range 10 {
-			must(t, s.Maintain())
+			must(t, s.Maintain(nil))
 		}
 		must(t, c.holds(s, 1, 30))
 		must(t, s.Check(nil))

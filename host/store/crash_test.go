@@ -75,7 +75,7 @@ var openStep = step{"open", func(w *world) (err error) {
 	return err
 }}
 
-var maintainStep = step{"maintain", func(w *world) error { return w.s.Maintain() }}
+var maintainStep = step{"maintain", func(w *world) error { return w.s.Maintain(nil) }}
 
 func appendStep(c *testChain, from, to uint64) step {
 	return step{fmt.Sprintf("append %d-%d", from, to), func(w *world) error {
@@ -224,7 +224,7 @@ func (w *world) checkRaw() error {
 
 func (w *world) checkLog() error {
 	for range 8 { // an interrupted rebuild of the index goes on
-		if err := w.s.Maintain(); err != nil {
+		if err := w.s.Maintain(nil); err != nil {
 			return err
 		}
 	}

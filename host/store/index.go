@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"path"
 	"path/filepath"
 	"slices"
@@ -22,6 +23,11 @@ const (
 	gapStep = 16 << 10
 	// overdue times that many ids are in memory before an Append writes them itself.
 	overdue = 16
+	// piece is how many ids are worked on between two rests.
+	piece = 256
+	// tableBits of an id say which part of a table it is sorted in: of a full one
+	// each has about as many ids as a page.
+	tableBits = 8
 	// mergeFanout neighbouring runs of about one size become one.
 	mergeFanout = 8
 )
@@ -70,13 +76,39 @@ func (t *table) find(prefix uint64) (found []entry) {
 	return append(found, entry{prefix, place})
 }
 
-func (t *table) sorted() []entry {
-	all := slices.Clone(t.more)
+// sorted are the entries in ascending order, in parts that are each put in order
+// when their turn comes.
+func (t *table) sorted(rest func()) iter.Seq[[]entry] {
+	const shift, parts = 64 - tableBits, 1 << tableBits
+	found := slices.Grow(slices.Clone(t.more), len(t.ids))
 	for prefix, place := range t.ids {
-		all = append(all, entry{prefix, place})
+		if found = append(found, entry{prefix, place}); len(found)%piece == 0 {
+			rest()
+		}
 	}
-	slices.SortFunc(all, entry.compare)
-	return all
+	var ends [parts]int // of each part; while they are filled, where the next entry goes
+	for _, e := range found {
+		ends[e.prefix>>shift]++
+	}
+	from := 0
+	for i, n := range ends {
+		ends[i], from = from, from+n
+	}
+	all := make([]entry, len(found))
+	for _, e := range found {
+		all[ends[e.prefix>>shift]] = e
+		ends[e.prefix>>shift]++
+	}
+	return func(yield func([]entry) bool) {
+		from := 0
+		for _, end := range ends {
+			part := all[from:end]
+			slices.SortFunc(part, entry.compare)
+			if from = end; !yield(part) {
+				return
+			}
+		}
+	}
 }
 
 // index finds blocks by transaction id and by header hash. It is derived from the
@@ -232,7 +264,7 @@ func (x *index) add(height uint64, hash chain.Hash, results *chain.Results) {
 	}
 	x.working.Lock()
 	defer x.working.Unlock()
-	if err := x.flush(); err != nil {
+	if err := x.flush(noRest); err != nil {
 		x.s.opts.Log("index: %v", err)
 	}
 }
@@ -339,8 +371,13 @@ func (x *index) firstGap() *runHeader {
 // Maintain does a bounded part of what the index needs: it writes ids in memory to
 // disk when there are enough of them, builds what is missing, merges runs. A node
 // calls it once for every block appended; appends and lookups may go on meanwhile.
-// Its errors concern derived data: worth an alarm, and no reason to stop.
-func (s *Store) Maintain() error {
+// It calls rest between pieces of some tens of microseconds, so that whoever has
+// something better to do with the processor gets it; nil does not rest. Its errors
+// concern derived data: worth an alarm, and no reason to stop.
+func (s *Store) Maintain(rest func()) error {
+	if rest == nil {
+		rest = noRest
+	}
 	if err := s.writable(); err != nil {
 		return err
 	}
@@ -354,14 +391,14 @@ func (s *Store) Maintain() error {
 	due := x.frozen != nil || x.mem.len() >= x.entries
 	x.mu.RUnlock()
 	if due {
-		if err := x.flush(); err != nil {
+		if err := x.flush(rest); err != nil {
 			return err
 		}
 	}
-	if err := x.fillGap(); err != nil {
+	if err := x.fillGap(rest); err != nil {
 		return x.heal(err)
 	}
-	return x.heal(x.mergeSome())
+	return x.heal(x.mergeSome(rest))
 }
 
 // heal sees to it that a run which could not be read is built again.
@@ -407,8 +444,11 @@ func (x *index) removeDamaged() error {
 	return nil
 }
 
+// noRest is for whoever waits for the end of it.
+func noRest() {}
+
 // flush writes the ids in memory as a run.
-func (x *index) flush() error {
+func (x *index) flush(rest func()) error {
 	x.mu.Lock()
 	if x.frozen == nil {
 		if x.mem.next == x.mem.first {
@@ -419,7 +459,7 @@ func (x *index) flush() error {
 	}
 	t := x.frozen
 	x.mu.Unlock()
-	h, err := x.writeTable(t)
+	h, err := x.writeTable(t, rest)
 	if err != nil {
 		return err
 	}
@@ -435,14 +475,16 @@ func (x *index) insert(h *runHeader) {
 	x.runs = slices.Insert(slices.Clone(x.runs), i, h)
 }
 
-func (x *index) writeTable(t *table) (*runHeader, error) {
-	sorted := t.sorted()
-	h := runHeader{first: t.first, last: t.next - 1, hash: t.hash, entries: uint64(len(sorted))}
+func (x *index) writeTable(t *table, rest func()) (*runHeader, error) {
+	h := runHeader{first: t.first, last: t.next - 1, hash: t.hash, entries: uint64(t.len())}
 	return x.writeRun(h, func(add func(entry) error) error {
-		for _, e := range sorted {
-			if err := add(e); err != nil {
-				return err
+		for part := range t.sorted(rest) {
+			for _, e := range part {
+				if err := add(e); err != nil {
+					return err
+				}
 			}
+			rest()
 		}
 		return nil
 	})
@@ -470,7 +512,7 @@ func (x *index) writeRun(h runHeader, fill func(add func(entry) error) error) (*
 }
 
 // fillGap indexes some of the blocks that nothing covers.
-func (x *index) fillGap() error {
+func (x *index) fillGap(rest func()) error {
 	x.mu.RLock()
 	gap := x.firstGap()
 	x.mu.RUnlock()
@@ -483,8 +525,9 @@ func (x *index) fillGap() error {
 		if err := x.addStored(t, t.next); err != nil {
 			return err
 		}
+		rest()
 	}
-	h, err := x.writeTable(t)
+	h, err := x.writeTable(t, rest)
 	if err != nil {
 		return err
 	}
@@ -531,7 +574,7 @@ func (x *index) dropBefore(base uint64) error {
 // failure nothing is written.
 func (x *index) close() error {
 	if x.s.writable() == nil {
-		return errors.Join(x.flush(), x.abandonMerge())
+		return errors.Join(x.flush(noRest), x.abandonMerge())
 	}
 	if x.merging != nil {
 		return x.merging.close()

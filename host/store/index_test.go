@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"path"
+	"slices"
 	"strings"
 	"testing"
 
@@ -18,7 +19,7 @@ func TestIndexMerges(t *testing.T) {
 	s := mustInit(t, testDir, c, small(disk))
 	for i, r := range c.records {
 		must(t, s.Append(r))
-		must(t, s.Maintain())
+		must(t, s.Maintain(nil))
 		var want []string
 		for _, h := range s.index.runs {
 			want = append(want, path.Join(testDir, h.name()))
@@ -59,7 +60,7 @@ func TestIndexAlikeIDs(t *testing.T) {
 	}
 	must(t, c.holds(s, 1, 12)) // in memory
 	for range 20 {
-		must(t, s.Maintain())
+		must(t, s.Maintain(nil))
 	}
 	must(t, c.holds(s, 1, 12)) // on disk
 	if _, err := s.FindTx(chain.Hash{1, 2, 3, 4, 5, 6, 7, 8, 99}); !errors.Is(err, ErrNotFound) {
@@ -92,7 +93,7 @@ func TestIndexStaleRun(t *testing.T) {
 	}
 	s = mustOpen(t, testDir, small(disk))
 	for range 10 {
-		must(t, s.Maintain())
+		must(t, s.Maintain(nil))
 	}
 	must(t, f.holds(s, 1, 12))
 }
@@ -116,7 +117,7 @@ func TestIndexDropBefore(t *testing.T) {
 	s := mustInit(t, testDir, c, small(disk))
 	for _, r := range c.records {
 		must(t, s.Append(r))
-		must(t, s.Maintain())
+		must(t, s.Maintain(nil))
 	}
 	base, err := s.DropBefore(90)
 	must(t, err)
@@ -126,7 +127,7 @@ func TestIndexDropBefore(t *testing.T) {
 		}
 	}
 	for range 10 {
-		must(t, s.Maintain())
+		must(t, s.Maintain(nil))
 	}
 	must(t, c.holds(s, base, 100))
 	must(t, s.Close())
@@ -194,5 +195,31 @@ func TestBloom(t *testing.T) {
 	}
 	if wrong > int(h.entries)*3/100 {
 		t.Errorf("%d of %d ids that are not there pass", wrong, h.entries)
+	}
+}
+
+// TestTableSorted: the parts of a table are all of it, in order, and it rests.
+func TestTableSorted(t *testing.T) {
+	table := newTable(1)
+	var want []entry
+	for i := range uint64(3000) {
+		e := entry{mix(i), i}
+		if i%100 == 0 {
+			e.prefix = 1 << 63 // alike, and what begins a part
+		}
+		table.put(e)
+		want = append(want, e)
+	}
+	slices.SortFunc(want, entry.compare)
+	rests := 0
+	var got []entry
+	for part := range table.sorted(func() { rests++ }) {
+		got = append(got, part...)
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("%d entries, not the %d that were put, in order", len(got), len(want))
+	}
+	if rests < len(want)/piece-1 {
+		t.Errorf("%d rests in %d entries", rests, len(want))
 	}
 }

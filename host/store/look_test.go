@@ -68,7 +68,7 @@ func TestSizes(t *testing.T) {
 	if got := len(disk.ReadFile(filepath.Join(testDir, filepath.FromSlash(segName(1))))); int64(got) != total {
 		t.Errorf("log is %d bytes, blocks take %d", got, total)
 	}
-	must(t, s.index.flush())
+	must(t, s.index.flush(noRest))
 	run := s.index.runs[0]
 	if got := len(disk.ReadFile(filepath.Join(testDir, filepath.FromSlash(run.name())))); int64(got) != IndexBytes(ids) || run.entries != ids {
 		t.Errorf("run of %d ids is %d bytes, %d ids take %d", run.entries, got, ids, IndexBytes(ids))

@@ -10,6 +10,10 @@ import (
 // mergeStep is how many entries one call of Maintain moves.
 const mergeStep = 64 << 10
 
+// mergeSync is how many of them it moves between two syncs: a long one would hold up
+// those of answers. mergeStep is a multiple of it.
+const mergeSync = 16 << 10
+
 // tier is the size class of a run: each holds mergeFanout times the one below. A
 // flush is in the lowest, whether it is the usual one or that of a shutdown.
 func (x *index) tier(h *runHeader) (tier int) {
@@ -114,7 +118,7 @@ func (x *index) abandonMerge() error {
 }
 
 // mergeSome begins a merge if there is one to do, or goes on with it.
-func (x *index) mergeSome() error {
+func (x *index) mergeSome(rest func()) error {
 	if x.merging == nil {
 		old := x.mergeable()
 		if old == nil {
@@ -126,7 +130,7 @@ func (x *index) mergeSome() error {
 		}
 		x.merging = m
 	}
-	done, err := x.merging.step(mergeStep)
+	done, err := x.merging.step(mergeStep, rest)
 	if err == nil && done {
 		err = x.finishMerge()
 	}
@@ -169,10 +173,9 @@ func (x *index) finishMerge() error {
 	return nil
 }
 
-// step moves up to n entries, in ascending order, and makes them durable: the
-// sync at the end of a large merge would hold up those of answers.
-func (m *merging) step(n int) (done bool, err error) {
-	for range n {
+// step moves up to n entries, in ascending order, and makes them durable.
+func (m *merging) step(n int, rest func()) (done bool, err error) {
+	for i := range n {
 		least, err := m.least()
 		if err != nil {
 			return false, err
@@ -184,8 +187,16 @@ func (m *merging) step(n int) (done bool, err error) {
 			return false, err
 		}
 		least.rest = least.rest[1:]
+		if i%piece == piece-1 {
+			rest()
+		}
+		if i%mergeSync == mergeSync-1 {
+			if err := m.out.file.Sync(); err != nil {
+				return false, err
+			}
+		}
 	}
-	return false, m.out.file.Sync()
+	return false, nil
 }
 
 // least is the reader with the smallest next entry; nil after the last.

@@ -58,7 +58,7 @@ func TestPruningHoldsNobodyUp(t *testing.T) {
 	for _, r := range c.records[:40] {
 		must(t, s.Append(r))
 	}
-	must(t, s.Maintain())
+	must(t, s.Maintain(nil))
 	dropped := make(chan error, 1)
 	go func() {
 		_, err := s.DropBefore(31)
@@ -97,7 +97,7 @@ func TestIndexOfPrunedStore(t *testing.T) {
 	kept, most := 0, 0 // ids of the blocks that are kept, and in the index
 	for i, r := range c.records {
 		must(t, s.Append(r))
-		must(t, s.Maintain())
+		must(t, s.Maintain(nil))
 		kept += 1 + len(r.Results.Receipts)
 		if i < keep {
 			continue

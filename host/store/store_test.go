@@ -24,7 +24,7 @@ func TestAppendReadReopen(t *testing.T) {
 		for i, r := range c.records[:40] {
 			must(t, s.Append(r))
 			if i%3 == 0 {
-				must(t, s.Maintain())
+				must(t, s.Maintain(nil))
 			}
 		}
 		must(t, s.AppendBatch(c.records[40:]))
@@ -177,10 +177,10 @@ func TestTruncate(t *testing.T) {
 		s := mustInit(t, testDir, c, small(disk))
 		for _, r := range c.records {
 			must(t, s.Append(r))
-			must(t, s.Maintain())
+			must(t, s.Maintain(nil))
 		}
 		must(t, s.Truncate(to))
-		must(t, s.Maintain())
+		must(t, s.Maintain(nil))
 		must(t, c.holds(s, 1, to))
 		if to < 16 {
 			if _, err := s.HeightByHash(c.at(to + 1).Block.Header.Hash()); !errors.Is(err, ErrNotFound) {
@@ -246,7 +246,7 @@ func TestReadWhileWriting(t *testing.T) {
 	}
 	for i := uint64(2); i <= 200; i++ {
 		must(t, s.Append(c.at(i)))
-		must(t, s.Maintain())
+		must(t, s.Maintain(nil))
 		if i == 100 {
 			must(t, s.Truncate(60))
 			must(t, s.AppendBatch(c.records[60:100]))

@@ -277,7 +277,7 @@ func (c *testChain) make(program stf.Program) error {
 		return errors.Join(err, st.Close())
 	}
 	if err = m.fill(c); err == nil {
-		err = st.Maintain()
+		err = st.Maintain(nil)
 	}
 	return errors.Join(err, m.exec.Machine.Close(), st.Close())
 }

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/kaizenchain/kaizen/host/node"
+	"github.com/kaizenchain/kaizen/host/procs"
 )
 
 // A node in a process of its own: this program again, told by its environment. The parent writes one command per line, the child answers each with
@@ -94,6 +95,7 @@ func childMain(encoded string) int {
 }
 
 func childRun(s setup, in io.Reader, out io.Writer, log *slog.Logger) (err error) {
+	procs.Oversubscribe() // as the commands do
 	n, err := startNode(s, log)
 	if err != nil {
 		return err

@@ -80,9 +80,10 @@ var table = map[string]row{
 	"host/store":          {kind: adapter, ours: "host/chain host/invariant host/follow host/store/vfs stf-modules/abi", libs: "go.etcd.io/bbolt golang.org/x/sys"},
 	"host/store/vfs":      {kind: adapter, libs: "golang.org/x/sys"},
 	"host/logs":           {kind: adapter},
+	"host/procs":          {kind: adapter},
 	"host/oracle":         {kind: adapter, ours: "host/chain host/invariant"},
 	"host/wire":           {kind: adapter, ours: "host/chain host/follow snapshot/fetch host/invariant stf-modules/abi", libs: "github.com/coder/websocket"},
-	"host/rpc":            {kind: adapter, ours: "host/rpc/api host/rpc/metrics host/rpc/internal/* " + rpcOurs, libs: "github.com/coder/websocket github.com/prometheus/client_golang"},
+	"host/rpc":            {kind: adapter, ours: "host/rpc/api host/rpc/metrics host/rpc/internal/* host/procs " + rpcOurs, libs: "github.com/coder/websocket github.com/prometheus/client_golang"},
 	"host/rpc/api":        {kind: adapter, ours: "host/rpc/internal/* " + rpcOurs},
 	"host/rpc/internal/*": {kind: adapter},
 	"host/rpc/market":     {kind: adapter, ours: "host/rpc host/rpc/api stf-modules/rfq " + rpcOurs},          // the market's answers; rpc itself knows no module
@@ -128,7 +129,7 @@ var table = map[string]row{
 
 const (
 	rpcOurs   = "host/chain host/stf host/state host/state/proof host/invariant stf-modules/abi stf-modules/rfq/query stf-modules/rfq/tx stf-modules/rfq/params"
-	belowNode = "host/rpc host/rpc/market host/rpc/api host/rpc/client host/rpc/metrics host/web host/logs host/wire host/oracle host/store host/store/vfs host/wasm host/native host/secp host/keys snapshot snapshot/fetch " +
+	belowNode = "host/rpc host/rpc/market host/rpc/api host/rpc/client host/rpc/metrics host/web host/logs host/procs host/wire host/oracle host/store host/store/vfs host/wasm host/native host/secp host/keys snapshot snapshot/fetch " +
 		"host/follow host/sequencer host/witness host/stf host/state host/state/proof host/chain host/invariant stf-modules/..."
 )
 
