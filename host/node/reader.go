@@ -357,7 +357,9 @@ func (r *Reader) session(ctx context.Context, client *wire.Client) error {
 			if time.Now().Before(held) {
 				continue
 			}
-			ride = bell.Block
+			if ride = bell.Block; ride != nil && ride.Header.Height == r.Verified()+1 {
+				source.expect(ride)
+			}
 		case <-poll.C:
 		case <-client.Done():
 			return client.Err()

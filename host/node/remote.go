@@ -88,6 +88,13 @@ func (s *remote) fetch(from uint64, limit int) *rangeRead {
 	return f
 }
 
+// expect starts the inspection of a block that came with a doorbell, which a pass will
+// most likely deliver: until it has asked for the tips half a millisecond is gone.
+func (s *remote) expect(b *chain.Block) {
+	clear(s.ready)
+	s.ready[b] = prepare(s.inspect, b, nil)
+}
+
 // take returns the inspection of a delivered block, nil if it was not begun.
 func (s *remote) take(b *chain.Block) *prepared {
 	p := s.ready[b]

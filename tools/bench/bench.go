@@ -36,6 +36,7 @@ var suites = []suite{
 	{"http", (*bench).http, false},
 	{"counter", (*bench).counter, false},
 	{"latency", (*bench).latency, false},
+	{"verified", (*bench).verified, false},
 	{"stalled", (*bench).stalled, false},
 	{"snapshot", (*bench).snapshots, false},
 	{"bootstrap", (*bench).bootstraps, false},

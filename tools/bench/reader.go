@@ -12,6 +12,7 @@ import (
 // reader is a running read node.
 type reader struct {
 	*node.Reader
+	blocks  *sealWatch
 	program stf.Program
 	cancel  context.CancelFunc
 	done    chan error
@@ -35,7 +36,7 @@ func runReader(cfg *node.Config, follow string, log *slog.Logger) (r *reader, er
 	cfg.Sync.WriteNode = "ws://" + follow
 	cfg.RPC.MaxConns = 2 * (idleSubscribers + busySubscribers)
 	ctx, cancel := context.WithCancel(context.Background())
-	r = &reader{cancel: cancel}
+	r = &reader{cancel: cancel, blocks: &sealWatch{}}
 	opened := r // a return with an error sets r to nil
 	defer func() {
 		if err != nil {
@@ -50,6 +51,7 @@ func runReader(cfg *node.Config, follow string, log *slog.Logger) (r *reader, er
 	}
 	r.done = make(chan error, 1)
 	go func() { r.done <- r.Run(ctx) }()
+	go watch(ctx, r, r.blocks.verified)
 	return r, nil
 }
 
@@ -58,8 +60,7 @@ func (r *reader) hello() hello {
 	return hello{RPC: rpc, Sync: sync, Blocks: r.Head().Height}
 }
 
-// sealed is nothing: a read node seals no block.
-func (r *reader) sealed() []seal { return nil }
+func (r *reader) sealed() []seal { return r.blocks.take() }
 
 func (r *reader) stop() (err error) {
 	r.cancel()

@@ -43,7 +43,7 @@ func (b *bench) subscribers() (err error) {
 	if err != nil {
 		return err
 	}
-	r, err := b.follower(n)
+	r, err := b.follower(n, "subscribed")
 	if err != nil {
 		return err
 	}
@@ -115,9 +115,10 @@ func (s *segment) add(t *segment) {
 	s.took, s.node, s.reading, s.notices = s.took+t.took, s.node+t.node, s.reading+t.reading, s.notices+t.notices
 }
 
-// follower is a read node in a process of its own that has every block.
-func (b *bench) follower(n *child) (*child, error) {
-	dir := filepath.Join(b.temp, "follower")
+// follower is a read node in a process of its own, in a directory of that name, that
+// has every block.
+func (b *bench) follower(n *child, name string) (*child, error) {
+	dir := filepath.Join(b.temp, name)
 	if err := b.chain.copyTo(dir); err != nil {
 		return nil, err
 	}

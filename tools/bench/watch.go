@@ -1,9 +1,11 @@
 package main
 
 import (
+	"context"
 	"sync"
 	"time"
 
+	"github.com/kaizenchain/kaizen/host/chain"
 	"github.com/kaizenchain/kaizen/host/stf"
 	"github.com/kaizenchain/kaizen/stf-modules/abi"
 )
@@ -11,7 +13,7 @@ import (
 // seal is one change of block as the executor's machine saw it.
 type seal struct {
 	Height    uint64 `json:"height"`    // of the block that was closed
-	Published int64  `json:"published"` // Unix ns; 0: not yet
+	Published int64  `json:"published"` // by a read node: verified; Unix ns; 0: not yet
 
 	At    int64 `json:"at"`    // when the next block was open, Unix ns
 	Pause int64 `json:"pause"` // from the call of end_block to the return of begin_block, ns
@@ -33,6 +35,24 @@ func (w *sealWatch) add(s seal) {
 	if len(w.seals) < maxSeals {
 		w.seals = append(w.seals, s)
 	}
+}
+
+// waiter is a node whose blocks can be waited for.
+type waiter interface {
+	Head() chain.Header
+	WaitFor(ctx context.Context, height uint64) error
+}
+
+// watch calls see with each block as soon as the node has it, until ctx ends.
+func watch(ctx context.Context, n waiter, see func(height uint64, at time.Time)) {
+	for height := n.Head().Height + 1; n.WaitFor(ctx, height) == nil; height++ {
+		see(height, time.Now())
+	}
+}
+
+// verified adds a block of a read node.
+func (w *sealWatch) verified(height uint64, at time.Time) {
+	w.add(seal{Height: height, Published: at.UnixNano()})
 }
 
 // published completes the seal of block height.

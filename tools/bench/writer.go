@@ -49,15 +49,8 @@ func startWriter(s setup, log *slog.Logger) (w *writer, err error) {
 	w.started = time.Since(start)
 	w.done = make(chan error, 1)
 	go func() { w.done <- w.Run(ctx) }()
-	go w.watchPublished(ctx)
+	go watch(ctx, w, w.seals.published)
 	return w, nil
-}
-
-// watchPublished notes when each block was published.
-func (w *writer) watchPublished(ctx context.Context) {
-	for height := w.Head().Height + 1; w.WaitFor(ctx, height) == nil; height++ {
-		w.seals.published(height, time.Now())
-	}
 }
 
 func (w *writer) hello() hello {
