@@ -168,6 +168,7 @@ func (e *executor) resume(ctx context.Context) error {
 func (e *executor) submitHeld() error {
 	txs, tickets := e.held.txs, e.held.tag.([]ticket)
 	now := e.clock()
+	e.core.Expect(len(txs) - e.next)
 	for ; e.next < len(txs) && e.core.Accepts(len(txs[e.next].Raw)); e.next++ {
 		if err := e.core.Submit(now, &txs[e.next], &tickets[e.next]); err != nil {
 			return err

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/kaizenchain/kaizen/host/invariant"
@@ -209,12 +210,15 @@ func (s *Server) finishSend(r *request, v sent, out *reply) {
 			return dst, v.txs[0].Err
 		}
 		t := &v.txs[0]
-		return append(s.appendReceipt(dst, &t.Receipt, t.Height, t.Index), '}'), nil
+		return append(s.appendReceipt(slices.Grow(dst, sentBytes), &t.Receipt, t.Height, t.Index), '}'), nil
 	})
 }
 
+// sentBytes is about how long the answer for one transaction is.
+const sentBytes = 512
+
 func (s *Server) appendSent(dst []byte, method string, txs []Submitted) []byte {
-	dst = append(dst, '[')
+	dst = append(slices.Grow(dst, sentBytes*len(txs)), '[')
 	for i := range txs {
 		if i > 0 {
 			dst = append(dst, ',')

@@ -182,7 +182,7 @@ func (s *Server) servePost(w http.ResponseWriter, r *http.Request) {
 		writeError(w, s.bodyTooLarge())
 		return
 	}
-	b, release, err := s.read(r.Body, int(r.ContentLength))
+	b, release, err := s.read(r.Body, firstOf(int(r.ContentLength)))
 	defer release()
 	if err != nil {
 		s.writeReadError(w, err)
@@ -232,9 +232,18 @@ const (
 	blindRead = 1 << 10
 )
 
-// read takes a body of at most MaxBodyBytes; size is how long it says it is, or
-// negative. release must be called whatever happens.
-func (s *Server) read(src io.Reader, size int) (b []byte, release func(), err error) {
+// firstOf is the first buffer of a body; size is how long it says it is, or
+// negative.
+func firstOf(size int) int {
+	if size < 0 {
+		return blindRead
+	}
+	return min(firstRead, size+1) // one more, so that the end is seen without growing
+}
+
+// read takes a body of at most MaxBodyBytes into a buffer of first bytes, at first.
+// release must be called whatever happens.
+func (s *Server) read(src io.Reader, first int) (b []byte, release func(), err error) {
 	held := 0
 	release = func() { s.held.give(held) }
 	grow := func(n int) error {
@@ -244,10 +253,6 @@ func (s *Server) read(src io.Reader, size int) (b []byte, release func(), err er
 		held = n
 		b = append(make([]byte, 0, n), b...)
 		return nil
-	}
-	first := blindRead
-	if size >= 0 {
-		first = min(firstRead, size+1) // one more, so that the end is seen without growing
 	}
 	if err := grow(first); err != nil {
 		return nil, release, err

@@ -36,6 +36,7 @@ type session struct {
 	lane   chan message
 	outbox chan outgoing // as many as there are slots
 	unsent atomic.Int64  // bytes in the outbox
+	before int           // bytes of the message before; the reader's
 	wg     sync.WaitGroup
 
 	sends   work           // in the lane
@@ -185,7 +186,10 @@ func (c *session) read() ([]byte, func(), error) {
 		return nil, func() {}, errBinary
 	}
 	defer time.AfterFunc(c.server.limits.ReadTimeout, cancel).Stop()
-	return c.server.read(r, -1)
+	// Messages of one client are alike, so this one fits most likely.
+	b, release, err := c.server.read(r, min(max(c.before, blindRead), firstRead))
+	c.before = len(b) + 1
+	return b, release, err
 }
 
 var errBinary = errors.New("binary message")

@@ -159,6 +159,11 @@ func (c *Core) full(size int) bool {
 	return c.open.Txs() >= c.cfg.MaxTxs || c.open.Bytes()+4+size > chain.MaxBlockBytes || c.open.ResultBytes() >= chain.MaxBlockResultBytes
 }
 
+// Expect makes room in Ready for the decisions of so many transactions.
+func (c *Core) Expect(txs int) {
+	c.ready.Journal, c.ready.Answers = slices.Grow(c.ready.Journal, txs), slices.Grow(c.ready.Answers, txs)
+}
+
 // Submit executes tx in the open block (K-01), sealing it first if it is full:
 // intake never waits for the tick (requirements section 6, item 2). The answer is in
 // Ready. An error is fatal.

@@ -34,6 +34,12 @@ func (c *caller) send(ctx context.Context, raw []byte) error {
 	return checkReceipt(&r)
 }
 
+// ask calls what needs neither the executor nor the disk.
+func (c *caller) ask(ctx context.Context) error {
+	_, err := c.client.Info(ctx)
+	return err
+}
+
 // latency measures the time from sending a transaction to its durable receipt.
 func (b *bench) latency() (err error) {
 	n, err := b.theChild()
@@ -155,10 +161,7 @@ func (b *bench) busy(n *child, callers []*caller) (err error) {
 	}
 	rate := max(most/2-float64(len(callers)*probeRate), backgroundSize)
 	load.prepare(rate, d)
-	probes := make([][][]byte, len(callers))
-	for i := range callers {
-		probes[i] = b.chain.wallets.load(count(probeRate, d))
-	}
+	probes := b.probes(load, callers, d)
 	if _, err := n.lap(); err != nil {
 		return err
 	}
@@ -166,15 +169,12 @@ func (b *bench) busy(n *child, callers []*caller) (err error) {
 	if err != nil {
 		return err
 	}
-	results := make([][]sample, len(callers)+1)
-	failures := make([]error, len(callers)+1)
+	results := make([][]sample, len(probes))
+	failures := make([]error, len(probes))
 	var all sync.WaitGroup
-	for i, c := range callers {
-		all.Go(func() {
-			results[i], failures[i] = paced(b.ctx, len(probes[i]), time.Second/probeRate, func(j int) error { return c.send(b.ctx, probes[i][j]) })
-		})
+	for i, p := range probes {
+		all.Go(func() { results[i], failures[i] = paced(b.ctx, p.calls, p.every, p.call) })
 	}
-	all.Go(func() { results[len(callers)], failures[len(callers)] = load.run() })
 	all.Wait()
 	if err := errors.Join(append(failures, endTrace())...); err != nil {
 		return err
@@ -184,12 +184,34 @@ func (b *bench) busy(n *child, callers []*caller) (err error) {
 		return err
 	}
 	b.add(plain("latency", "load beside the next figures", "1/s", rate+float64(len(callers)*probeRate)).noted(fmt.Sprintf("half of what it comes to if every call follows an answer: %.0f a second", most)))
-	for i, c := range callers {
-		b.percentiles(c.name+", single transfers at half load", results[i], true)
+	for i, p := range probes {
+		b.percentiles(p.name+" at half load", results[i], p.wanted)
 	}
-	b.percentiles(fmt.Sprintf("WebSocket, calls of %d transfers at half load", backgroundSize), results[len(callers)], false)
 	b.pauses(seals)
 	return nil
+}
+
+// probe is one kind of paced call.
+type probe struct {
+	name   string
+	wanted bool // its percentiles have a target
+	calls  int
+	every  time.Duration
+	call   func(i int) error
+}
+
+// probes are what is under way at half load: single transfers, the load itself, and
+// calls that want nothing of the chain, which take what this machine, the load
+// generator in it and the RPC port take of every answer.
+func (b *bench) probes(load *background, callers []*caller, d time.Duration) (all []probe) {
+	for _, c := range callers {
+		raws := b.chain.wallets.load(count(probeRate, d))
+		all = append(all, probe{c.name + ", single transfers", true, len(raws), time.Second / probeRate, func(i int) error { return c.send(b.ctx, raws[i]) }})
+	}
+	ask := callers[len(callers)-1]
+	return append(all,
+		probe{ask.name + ", kaizen_info", false, count(probeRate, d), time.Second / probeRate, func(int) error { return ask.ask(b.ctx) }},
+		probe{fmt.Sprintf("WebSocket, calls of %d transfers", backgroundSize), false, len(load.params), load.every, load.send})
 }
 
 // traceBoth records what node and load generator do until end is called, if that
@@ -283,13 +305,15 @@ func (l *background) close() (err error) {
 }
 
 func (l *background) run() ([]sample, error) {
-	return paced(l.ctx, len(l.params), l.every, func(i int) error {
-		var receipts json.RawMessage
-		if err := l.clients[i%len(l.clients)].Call(l.ctx, "kaizen_sendTransactions", l.params[i], &receipts); err != nil {
-			return err
-		}
-		return checkReceipts(receipts, backgroundSize)
-	})
+	return paced(l.ctx, len(l.params), l.every, l.send)
+}
+
+func (l *background) send(i int) error {
+	var receipts json.RawMessage
+	if err := l.clients[i%len(l.clients)].Call(l.ctx, "kaizen_sendTransactions", l.params[i], &receipts); err != nil {
+		return err
+	}
+	return checkReceipts(receipts, backgroundSize)
 }
 
 // pauses is how long seals, of which at least one was between transfers, kept the
