@@ -172,7 +172,7 @@ func identityOf(v *views) wire.Identity {
 	if v.role == "write" {
 		role = wire.RoleWriter
 	}
-	return wire.Identity{ChainID: v.genesis.ChainID, Genesis: v.genesis.Hash(), Module: v.genesis.ModuleHash, Role: role, Agent: "kaizen/" + Version, Document: v.genesis.Append(nil)}
+	return wire.Identity{ChainID: v.genesis.ChainID, Genesis: v.store.GenesisHash(), Module: v.genesis.ModuleHash, Role: role, Agent: "kaizen/" + Version, Document: v.genesis.Append(nil)}
 }
 
 // archive is what the sync port serves from: blocks, and snapshots unless none are to

@@ -37,7 +37,7 @@ func (v *views) Info() api.Info {
 	g := v.genesis
 	schema := v.program.Schema()
 	return api.Info{
-		Role: v.role, ChainID: g.ChainID, GenesisHash: g.Hash(), GenesisTime: g.Time, ModuleHash: g.ModuleHash,
+		Role: v.role, ChainID: g.ChainID, GenesisHash: v.store.GenesisHash(), GenesisTime: g.Time, ModuleHash: g.ModuleHash,
 		Module: api.ModuleInfo{Name: schema.Name, Version: schema.Version}, Sequencer: g.Sequencer[:],
 		IntervalMs: g.IntervalMs, MaxTxsPerBlock: uint64(g.MaxTxsPerBlock), MaxStaleMs: g.MaxStaleMs,
 		Versions: api.Versions{Kaizen: Version, Go: runtime.Version(), API: api.Version, ABI: abi.Version, Block: uint64(chain.BlockVersion), Sync: uint64(wire.ProtocolVersion)},
