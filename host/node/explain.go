@@ -169,7 +169,7 @@ func (v *verification) lastWrite(ctx context.Context, to uint64, key []byte, p *
 		if err != nil {
 			return nil, from
 		}
-		if from = begin; true || w.last != nil {
+		if from = begin; w.last != nil {
 			return w.last, from
 		}
 	}
