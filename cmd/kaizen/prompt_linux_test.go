@@ -36,8 +36,8 @@ func terminal(t *testing.T) (us, program *os.File) {
 	return us, program
 }
 
-// shows reads a screen until a text is on it.
-func shows(t *testing.T, screen *os.File, want string) {
+// shows reads a screen until a text is on it, and returns all that was.
+func shows(t *testing.T, screen *os.File, want string) string {
 	t.Helper()
 	var seen strings.Builder
 	for b := make([]byte, 256); !strings.Contains(seen.String(), want); {
@@ -47,6 +47,7 @@ func shows(t *testing.T, screen *os.File, want string) {
 		}
 		seen.Write(b[:n])
 	}
+	return seen.String()
 }
 
 // TestInterruptedPrompt: one Ctrl-C ends a question for a password, and what is
@@ -61,7 +62,7 @@ func TestInterruptedPrompt(t *testing.T) {
 	}
 	defer c.Process.Kill()
 	shows(t, us, "new password: ")
-	if _, err := us.WriteString("correct horse\n"); err != nil {
+	if _, err := us.WriteString("correct horse\r"); err != nil {
 		t.Fatal(err)
 	}
 	shows(t, us, "once more: ")
@@ -76,5 +77,28 @@ func TestInterruptedPrompt(t *testing.T) {
 	ioctl(t, program, syscall.TCGETS, unsafe.Pointer(&state))
 	if state.Lflag&syscall.ECHO == 0 {
 		t.Error("the terminal no longer shows what is typed")
+	}
+}
+
+// TestTypedAhead: both answers may come at once, and neither is shown.
+func TestTypedAhead(t *testing.T) {
+	us, program := terminal(t)
+	dir := t.TempDir()
+	c := exec.Command("kaizen", "key", "new", "--light", "--keys", dir)
+	c.Stdin, c.Stdout, c.Stderr = program, program, program
+	c.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer c.Process.Kill()
+	shows(t, us, "new password: ")
+	if _, err := us.WriteString("correct horse\rcorrect horse\r"); err != nil {
+		t.Fatal(err)
+	}
+	if seen := shows(t, us, dir); strings.Contains(seen, "horse") {
+		t.Errorf("the password is on the screen: %q", seen)
+	}
+	if got := exitCode(c.Wait()); got != 0 {
+		t.Errorf("exit code %d", got)
 	}
 }

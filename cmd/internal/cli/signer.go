@@ -4,11 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strings"
-	"syscall"
 
 	"github.com/spf13/pflag"
 	"golang.org/x/term"
@@ -63,41 +62,35 @@ func (p *PasswordFlag) ReadNew(std IO) (string, error) {
 	return first, err
 }
 
-// ask reads a line from the terminal without showing it. An interrupt ends it, and
-// leaves a terminal that shows again what is typed.
+// ask reads a line from the terminal without showing it. Ctrl-C and Ctrl-D end it;
+// whatever ends it, the terminal shows again what is typed.
 func ask(std IO, prompt string) (string, error) {
 	f, isFile := std.In.(*os.File)
 	if !isFile || !term.IsTerminal(int(f.Fd())) {
 		return "", Hint(errors.New("a password is needed and there is no terminal to ask for it"), "use --password-file FILE")
 	}
-	fd := int(f.Fd())
-	shown, err := term.GetState(fd)
+	// Raw, so that Ctrl-C is a key: a signal would not end the read.
+	before, err := term.MakeRaw(int(f.Fd()))
 	if err != nil {
 		return "", fmt.Errorf("terminal: %w", err)
 	}
-	interrupt := make(chan os.Signal, 1)
-	signal.Notify(interrupt, os.Interrupt, syscall.SIGTERM)
-	defer signal.Stop(interrupt)
-	fmt.Fprint(std.Err, prompt)
-	defer fmt.Fprintln(std.Err)
-	done := make(chan typed, 1)
-	go func() {
-		b, err := term.ReadPassword(fd)
-		done <- typed{string(b), err}
-	}()
-	select {
-	case t := <-done:
-		return t.text, t.err
-	case <-interrupt: // nothing ends the read but the process, which is next
-		return "", errors.Join(context.Canceled, term.Restore(fd, shown))
+	text, err := term.NewTerminal(keyboard{f, std.Err}, "").ReadPassword(prompt)
+	err = errors.Join(err, term.Restore(int(f.Fd()), before))
+	if errors.Is(err, io.EOF) {
+		fmt.Fprintln(std.Err)
+		return "", context.Canceled
 	}
+	return text, err
 }
 
-// typed is what somebody has typed.
-type typed struct {
-	text string
-	err  error
+// keyboard is a terminal of which no more is read than was asked for: the next
+// question wants the rest.
+type keyboard struct {
+	keys io.Reader
+	io.Writer
 }
+
+func (k keyboard) Read(b []byte) (int, error) { return k.keys.Read(b[:min(len(b), 1)]) }
 
 // KeysDir is the directory of keystore files inside a data directory.
 func KeysDir(dataDir string) keys.Dir { return keys.Dir(filepath.Join(dataDir, "keys")) }
