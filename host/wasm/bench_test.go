@@ -127,7 +127,11 @@ func plainInstance(b *testing.B, file []byte) (*instance, func()) {
 	if err := in.mod.ExportedFunction(exportInitialize).CallWithStack(&in.ctx, nil); err != nil {
 		b.Fatal(err)
 	}
-	in.exports[callInput] = in.mod.ExportedFunction(abi.ExportInput)
+	area, err := in.invoke(in.mod.ExportedFunction(abi.ExportInput), abi.InputAreaBytes)
+	if err != nil {
+		b.Fatal(err)
+	}
+	in.image = &image{area: uint32(area)}
 	return in, func() { r.Close(ctx) }
 }
 
