@@ -27,11 +27,17 @@ func (in *instance) stop(t *stf.Trap) {
 // is valid until the guest runs on.
 func (in *instance) view(ptr, n uint64) []byte {
 	ptr, n = uint64(uint32(ptr)), uint64(uint32(n))
-	mem := in.memory()
+	mem := *in.live
 	if ptr+n > uint64(len(mem)) {
-		in.stop(&stf.Trap{Reason: fmt.Sprintf("%d bytes at %d are outside memory", n, ptr)})
+		in.outside(ptr, n)
 	}
 	return mem[ptr : ptr+n : ptr+n]
+}
+
+// outside stops the guest for what view is there for; apart from it, so that the
+// compiler puts the rest into host calls.
+func (in *instance) outside(ptr, n uint64) {
+	in.stop(&stf.Trap{Reason: fmt.Sprintf("%d bytes at %d are outside memory", n, ptr)})
 }
 
 // hostCall is the body of an imported function: parameters in s, result in s[0].
@@ -59,6 +65,7 @@ var hostCalls = map[string]map[string]hostCall{
 		abi.ImportEmit:        emit,
 		abi.ImportOutput:      output,
 		abi.ImportLog:         logLine,
+		abi.ImportBatch:       batch,
 	},
 	moduleWASI: {
 		"args_get":          wasiNothing,

@@ -30,9 +30,10 @@ type instance struct {
 	tracer  Tracer // nil: nobody watches
 	ctx     callContext
 	stack   [1]uint64
-	trap    *stf.Trap // why a host call stopped the guest
-	hosting bool      // a host call is running
-	dirty   bool      // called since the image was put back
+	params  [abi.RequestParams]uint64 // of a request in a batch
+	trap    *stf.Trap                 // why a host call stopped the guest
+	hosting bool                      // a host call is running
+	dirty   bool                      // called since the image was put back
 }
 
 // callContext carries the instance to its host calls: wazero passes on the

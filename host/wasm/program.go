@@ -177,8 +177,8 @@ func (in *instance) initialise(m *module) (*snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
-	if version != abi.Version {
-		return nil, refuse(ErrVersion, "export "+abi.ExportVersion, "returned %d, this host speaks %d", version, abi.Version)
+	if err := m.speaks(version); err != nil {
+		return nil, err
 	}
 	area, err := in.enter(callInput, abi.InputAreaBytes)
 	if err != nil {
@@ -193,6 +193,22 @@ func (in *instance) initialise(m *module) (*snapshot, error) {
 	}
 	return s, nil
 }
+
+// speaks checks the version of the contract that a module says it keeps to.
+func (m *module) speaks(version uint64) error {
+	if version < abi.OldestVersion || version > abi.Version {
+		return refuse(ErrVersion, "export "+abi.ExportVersion, "returned %d, this host speaks %d to %d", version, abi.OldestVersion, abi.Version)
+	}
+	for _, f := range m.imports {
+		if version < batchVersion && f.module == abi.ImportModule && f.name == abi.ImportBatch {
+			return refuse(ErrVersion, "import "+f.module+"."+f.name, "version %d does not have it", version)
+		}
+	}
+	return nil
+}
+
+// batchVersion is the version of the contract since which there is abi.ImportBatch.
+const batchVersion = 3
 
 // enter calls an export outside any block, while the first image is made.
 func (in *instance) enter(id exportID, arg uint64) (uint64, error) {

@@ -23,9 +23,9 @@ type HostCall struct {
 }
 
 // A Tracer is told what a guest does when machines execute hooks and transactions:
-// every host call in order, once it is answered, and the engine's own words about
-// a trap, with the guest's stack. It is for people; nothing that it is told may
-// reach a result. Machines call it from the goroutine that calls them.
+// every host call in order, those of a batch one by one, once it is answered, and the
+// engine's own words about a trap, with the guest's stack. It is for people; nothing
+// that it is told may reach a result. Machines call it from the goroutine that calls them.
 type Tracer interface {
 	Called(*HostCall)
 	Trapped(words error)
@@ -40,11 +40,18 @@ type tracedCall struct {
 // Call implements api.GoFunction.
 func (c tracedCall) Call(ctx context.Context, s []uint64) {
 	in := ctx.(*callContext).in
-	if in.tracer == nil {
+	if in.tracer == nil || c.name == abi.ImportBatch {
 		c.call.Call(ctx, s)
 		return
 	}
-	record := HostCall{Name: c.name, Input: in.inputOf(c.name, s)}
+	in.hosting = true
+	in.traced(c.name, c.call, s)
+	in.hosting = false
+}
+
+// traced makes a host call and tells the tracer.
+func (in *instance) traced(name string, call hostCall, s []uint64) {
+	record := HostCall{Name: name, Input: in.inputOf(name, s)}
 	args := [5]uint64{}
 	copy(args[:], s)
 	answered := false
@@ -57,7 +64,7 @@ func (c tracedCall) Call(ctx context.Context, s []uint64) {
 		}
 		in.tracer.Called(&record)
 	}()
-	c.call.Call(ctx, s)
+	call(in, s)
 	answered = true
 }
 

@@ -59,6 +59,7 @@ var capabilities = map[string]map[string]hostFunc{
 		abi.ImportEmit:        {funcType{i32x2, nil}, 400, 1, 2},
 		abi.ImportOutput:      {funcType{i32x2, nil}, 200, 1, 1},
 		abi.ImportLog:         {funcType{i32x2, nil}, 400, 1, 8},
+		abi.ImportBatch:       {funcType{i32x2, nil}, 100, noBytes, 0}, // and for each request what it costs alone
 	},
 	moduleWASI: {
 		"args_get":          {funcType{i32x2, i32}, 50, noBytes, 0},

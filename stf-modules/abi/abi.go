@@ -12,9 +12,12 @@
 // use it.
 package abi
 
-// Version is the contract's version; a module returns it from [ExportVersion]
-// and a host refuses any other.
-const Version = 2
+// Version is the contract's version, which a module returns from [ExportVersion]. A
+// host also runs modules of the versions since [OldestVersion], and refuses any other.
+const (
+	Version       = 3
+	OldestVersion = 2 // as Version, without ImportBatch
+)
 
 // ImportModule is the one import module, beside WASI, that a module may name.
 const ImportModule = "kaizen"
@@ -50,6 +53,46 @@ const (
 	ImportEmit        = "emit"         // (ptr, len)
 	ImportOutput      = "output"       // (ptr, len)
 	ImportLog         = "log"          // (ptr, len)
+	ImportBatch       = "batch"        // (ptr, count): calls of the others, see [Requests]
+)
+
+// Requests are the imports that [ImportBatch] can call, by the number that a request
+// names them with. A request is seven little-endian u64: that number, the parameters
+// of the import in their order, as many more as there are to five, and the answer: where
+// the import's result goes if it has one. The lower half of a parameter counts.
+var Requests = [...]string{
+	RequestStateGet:    ImportStateGet,
+	RequestStateSet:    ImportStateSet,
+	RequestStateDelete: ImportStateDelete,
+	RequestKeccak256:   ImportKeccak256,
+	RequestSHA256:      ImportSHA256,
+	RequestRecover:     ImportRecover,
+	RequestSigner712:   ImportSigner712,
+	RequestAccept:      ImportAccept,
+	RequestEmit:        ImportEmit,
+	RequestOutput:      ImportOutput,
+	RequestLog:         ImportLog,
+}
+
+// The numbers. 0 is none, so that a request which nobody has written is no request.
+const (
+	RequestStateGet = 1 + iota
+	RequestStateSet
+	RequestStateDelete
+	RequestKeccak256
+	RequestSHA256
+	RequestRecover
+	RequestSigner712
+	RequestAccept
+	RequestEmit
+	RequestOutput
+	RequestLog
+)
+
+// Size of a request, by words of 8 bytes.
+const (
+	RequestParams = 5 // the most parameters of an import
+	RequestBytes  = (1 + RequestParams + 1) * 8
 )
 
 // Code is what an export returns. Zero is success; a module numbers its own
@@ -83,6 +126,7 @@ const (
 	MaxDetailBytes  = 256       // text that explains a failure
 	MaxInputBytes   = 16 << 20  // input of one export call
 	MaxSignatures   = 8         // signatures one transaction may carry
+	MaxBatch        = 32        // requests of one batch
 	MaxLogBytes     = 1 << 10   // one log line
 	MaxMemoryPages  = 1024      // 64 KiB each: 64 MiB of guest memory
 	MaxCallDepth    = 1000      // nested guest calls

@@ -13,7 +13,7 @@ var exports = []string{abi.ExportVersion, abi.ExportInput, abi.ExportSchema, abi
 	abi.ExportInspect, abi.ExportAdmit, abi.ExportExecute, abi.ExportEndBlock, abi.ExportQuery}
 
 var imports = []string{abi.ImportStateGet, abi.ImportStateSet, abi.ImportStateDelete, abi.ImportKeccak256, abi.ImportSHA256,
-	abi.ImportRecover, abi.ImportSigner712, abi.ImportAccept, abi.ImportEmit, abi.ImportOutput, abi.ImportLog}
+	abi.ImportRecover, abi.ImportSigner712, abi.ImportAccept, abi.ImportEmit, abi.ImportOutput, abi.ImportLog, abi.ImportBatch}
 
 // TestNames compares what the compiled modules export and import with the
 // contract: the SDK has to repeat the names as literals.

@@ -116,6 +116,13 @@ func (a *account) read(env *sdk.Env, address *tx.Address) {
 	}
 }
 
+// loaded takes over what a batch has read into a, which is already the account.
+func (a *account) loaded(r *sdk.Request) {
+	if a.n = r.Answer(); a.n < 0 {
+		a.clear()
+	}
+}
+
 // is makes a the account of an address.
 func (a *account) is(address *tx.Address) {
 	a.key[0] = keyAccount

@@ -9,10 +9,11 @@ import (
 // attribute decides whether a transaction may be in a block at all: admit and
 // execute both ask it, so that one never lets through what the other refuses. On
 // success m.tx (but for its signature), m.typed, m.from, m.wallet and m.signed are set.
+// With receiver, m.reads has the record of a transfer's receiver, for m.other.
 //
 // What decides about an ordinary transaction is written out here; what is rarely so
 // is left to functions of its own, because calls are what costs inside a guest.
-func (m *Module) attribute(env *sdk.Env, ctx abi.Context, b []byte) abi.Code {
+func (m *Module) attribute(env *sdk.Env, ctx abi.Context, b []byte, receiver bool) abi.Code {
 	t := &m.tx
 	sig := tx.DecodeUnsigned(b, t)
 	if sig == nil {
@@ -21,10 +22,11 @@ func (m *Module) attribute(env *sdk.Env, ctx abi.Context, b []byte) abi.Code {
 	if max(t.Timestamp, ctx.Time)-min(t.Timestamp, ctx.Time) > MaxSkewMs {
 		return m.farTime(env, ctx)
 	}
-	if !env.Signer712(&tx.DomainSeparator, m.hasher.Words(env, t), sig, &m.typed) {
+	m.lookUp(env, t, sig, receiver)
+	if m.reads[readSigner].Answer() == 0 {
 		return env.Fail(m.badSignature(), env.Text("r, s, v do not form a valid low-s signature with v in 0, 1, 27, 28"))
 	}
-	m.from.read(env, &t.From)
+	m.from.loaded(&m.reads[readFrom])
 	m.wallet = owner
 	if !abi.Same20(&m.typed.Signer, &t.From) {
 		if code := m.findWallet(env, ctx); code != abi.CodeOK {
@@ -36,6 +38,26 @@ func (m *Module) attribute(env *sdk.Env, ctx abi.Context, b []byte) abi.Code {
 		return abi.CodeOK // newer than all that its one possible signer has sent
 	}
 	return m.checkReplay(env, ctx)
+}
+
+// What [Module.lookUp] reads, by its place in m.reads.
+const (
+	readSigner = iota // and the digest
+	readFrom
+	readTo
+)
+
+// lookUp asks the host in one batch for the signer and the sender's record, and for the
+// record of a transfer's receiver if that is wanted.
+func (m *Module) lookUp(env *sdk.Env, t *tx.Transaction, sig *tx.Signature, receiver bool) {
+	m.reads[readSigner].Signed(m.hasher.Words(env, t), sig)
+	m.from.is(&t.From)
+	n := readTo
+	if receiver && t.Kind == tx.KindTransfer {
+		m.other.is(&t.Transfer.To)
+		n = readTo + 1
+	}
+	env.Run(m.reads[:n])
 }
 
 // farTime refuses a timestamp more than MaxSkewMs from the block's time.

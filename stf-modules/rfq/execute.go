@@ -13,21 +13,30 @@ import (
 // written, and nothing can fail after that, so all of it is before accept: the
 // transfer's writes and event, or the replay record alone.
 func (m *Module) Execute(env *sdk.Env, ctx abi.Context, b []byte) abi.Code {
-	if code := m.attribute(env, ctx, b); code != abi.CodeOK {
+	if code := m.attribute(env, ctx, b, true); code != abi.CodeOK {
 		return code
 	}
 	if m.tx.Kind != tx.KindTransfer || m.wallet != owner {
 		return m.execute(env, ctx)
 	}
 	m.from.remember(ctx.Time, m.tx.Timestamp, &m.typed.Digest)
-	code := m.checkPause(env)
+	first, code := writeFrom, m.checkPause(env)
 	if code == abi.CodeOK {
-		code = m.transfer(env, &m.tx.Transfer)
+		first, code = m.transfer(env, &m.tx.Transfer)
 	}
-	m.from.write(env)
-	env.Accept(&m.typed.Digest)
+	m.writes[writeFrom].Resize(m.from.n)
+	env.Run(m.writes[first:])
 	return code
 }
+
+// What a transfer writes, by its place in m.writes: a transfer to oneself begins with
+// the second, one that failed with the third.
+const (
+	writeTo = iota
+	writeEvent
+	writeFrom
+	writeAccept
+)
 
 // execute does what may fail after accept.
 func (m *Module) execute(env *sdk.Env, ctx abi.Context) abi.Code {

@@ -43,28 +43,32 @@ func (m *Module) setTotals(env *sdk.Env, t *totals) {
 	env.Set(m.plainKey(keyTotals), b[:])
 }
 
-// transfer moves money, but leaves it to the caller to write the sender's record. One
-// to oneself is checked like any other and moves nothing.
-func (m *Module) transfer(env *sdk.Env, t *tx.Transfer) abi.Code {
+// transferEvent is the size of a transfer's event.
+const transferEvent = 1 + 20 + 20 + 8
+
+// transfer moves money in m.from and m.other, and returns with which of m.writes what
+// it comes to begins. One to oneself is checked like any other and moves nothing.
+func (m *Module) transfer(env *sdk.Env, t *tx.Transfer) (first int, code abi.Code) {
 	if !m.from.maySpend(t.Amount) {
-		return m.cannotSpend(env, t.Amount)
+		return writeFrom, m.cannotSpend(env, t.Amount)
 	}
+	first = writeEvent
 	if !abi.Same20(&t.To, &m.tx.From) {
-		m.other.read(env, &t.To)
+		m.other.loaded(&m.reads[readTo])
 		if m.other.blacklisted() {
-			return blacklisted(env, &t.To)
+			return writeFrom, blacklisted(env, &t.To)
 		}
 		m.other.credit(t.Amount)
-		m.other.write(env)
+		m.writes[writeTo].Resize(m.other.n)
 		m.from.setBalance(m.from.balance() - t.Amount)
+		first = writeTo
 	}
-	e := (*[1 + 20 + 20 + 8]byte)(m.event[:])
+	e := (*[transferEvent]byte)(m.event[:])
 	e[0] = EventTransfer
 	abi.Copy20((*tx.Address)(e[1:]), &m.tx.From)
 	abi.Copy20((*tx.Address)(e[21:]), &t.To)
 	abi.PutU64(e[41:], t.Amount)
-	env.Emit(e[:])
-	return abi.CodeOK
+	return first, abi.CodeOK
 }
 
 // maySpend reports whether an account may give up amount.

@@ -23,7 +23,7 @@ import (
 )
 
 // Version is the module's own version, in its schema.
-const Version = "2.1.0"
+const Version = "2.2.0"
 
 // Module implements [sdk.Module].
 type Module struct {
@@ -44,6 +44,8 @@ type Module struct {
 	shown    market // of the thesis that a query has shown last
 	key      [abi.MaxKeyBytes]byte
 	pause    pause
+	reads    [readTo + 1]sdk.Request      // what attribute asks for
+	writes   [writeAccept + 1]sdk.Request // what a transfer comes to
 	event    [abi.MaxEventBytes]byte
 	json     [4 << 10]byte
 	_        [0]func() // not comparable: the compiler would write code for it
@@ -53,7 +55,17 @@ type Module struct {
 const owner = -1
 
 // New makes a module.
-func New() sdk.Module { return &Module{} }
+func New() sdk.Module {
+	m := &Module{}
+	m.reads[readSigner].Signer712(&tx.DomainSeparator, &m.typed)
+	m.reads[readFrom].Load(m.from.key[:], m.from.buf[:])
+	m.reads[readTo].Load(m.other.key[:], m.other.buf[:])
+	m.writes[writeTo].Set(m.other.key[:], m.other.buf[:])
+	m.writes[writeEvent].Emit(m.event[:transferEvent])
+	m.writes[writeFrom].Set(m.from.key[:], m.from.buf[:])
+	m.writes[writeAccept].Accept(&m.typed.Digest)
+	return m
+}
 
 // Inspect implements [sdk.Module].
 func (m *Module) Inspect(env *sdk.Env, b []byte, out *abi.Inspection) abi.Code {
@@ -72,7 +84,7 @@ func (m *Module) Inspect(env *sdk.Env, b []byte, out *abi.Inspection) abi.Code {
 
 // Admit implements [sdk.Module].
 func (m *Module) Admit(env *sdk.Env, ctx abi.Context, b []byte) abi.Code {
-	return m.attribute(env, ctx, b)
+	return m.attribute(env, ctx, b, false)
 }
 
 // EndBlock implements [sdk.Module].

@@ -80,6 +80,13 @@ func (e *Env) Output(b []byte) { e.raw.output(b) }
 // Log passes a line to the node's log. It reaches no result.
 func (e *Env) Log(line []byte) { e.raw.log(line) }
 
+// Run makes the calls of a batch, in order and each as if it were made alone: one that
+// the contract forbids is a trap. Inside a guest that is one call of the host, which
+// saves some 50 ns for each of the others. Requests name what they read and write when
+// they are made, and may be run again and again; the slices and arrays must be fields of
+// what lasts as long as they do.
+func (e *Env) Run(batch []Request) { e.raw.run(batch) }
+
 // Fail returns code after passing on why, for people. The detail of a failed
 // transaction is part of its receipt, so it must be a function of state and
 // input alone.

@@ -61,3 +61,60 @@ func (r *raw) signer712(domain *[32]byte, words []byte, sig *[65]byte, out *Type
 	}
 	return ok
 }
+
+// Request is one call in a batch.
+type Request struct {
+	make   func(r *raw, q *Request)
+	a, b   []byte
+	hash   *[32]byte
+	sig    *[65]byte
+	typed  *Typed
+	answer int
+}
+
+func (r *raw) run(list []Request) {
+	for i := range list {
+		list[i].make(r, &list[i])
+	}
+}
+
+// Load makes q what [Env.Load] does.
+func (q *Request) Load(key, dst []byte) {
+	*q = Request{a: key, b: dst, make: func(r *raw, q *Request) { q.answer = r.stateGet(q.a, q.b) }}
+}
+
+// Set makes q what [Env.Set] does.
+func (q *Request) Set(key, value []byte) {
+	*q = Request{a: key, b: value, make: func(r *raw, q *Request) { r.stateSet(q.a, q.b) }}
+}
+
+// Resize makes the value that q sets n bytes long, from where it began.
+func (q *Request) Resize(n int) { q.b = q.b[:n] }
+
+// Emit makes q what [Env.Emit] does.
+func (q *Request) Emit(event []byte) {
+	*q = Request{a: event, make: func(r *raw, q *Request) { r.emit(q.a) }}
+}
+
+// Accept makes q what [Env.Accept] does.
+func (q *Request) Accept(id *[32]byte) {
+	*q = Request{hash: id, make: func(r *raw, q *Request) { r.accept(q.hash) }}
+}
+
+// Signer712 makes q what [Env.Signer712] does, of what [Request.Signed] says.
+func (q *Request) Signer712(domain *[32]byte, out *Typed) {
+	*q = Request{hash: domain, typed: out, make: signer712}
+}
+
+// Signed says what a Signer712 is about.
+func (q *Request) Signed(words []byte, sig *[65]byte) { q.a, q.sig = words, sig }
+
+func signer712(r *raw, q *Request) {
+	q.answer = 0
+	if r.signer712(q.hash, q.a, q.sig, q.typed) {
+		q.answer = 1
+	}
+}
+
+// Answer is what the call returned: the length or -1 of a Load, 1 or 0 of a Signer712.
+func (q *Request) Answer() int { return q.answer }

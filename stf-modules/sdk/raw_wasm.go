@@ -127,6 +127,10 @@ func output(ptr unsafe.Pointer, n uint32)
 //go:noescape
 func logLine(ptr unsafe.Pointer, n uint32)
 
+//go:wasmimport kaizen batch
+//go:noescape
+func batch(ptr unsafe.Pointer, n uint32)
+
 // raw makes the calls. Each is written out: a call too many costs more than the host's
 // work, and the compiler inlines these only as they are.
 type raw struct{}
@@ -163,3 +167,71 @@ func (raw) accept(id *[32]byte) { accept(unsafe.Pointer(id)) }
 func (raw) emit(b []byte)       { emit(unsafe.Pointer(unsafe.SliceData(b)), uint32(len(b))) }
 func (raw) output(b []byte)     { output(unsafe.Pointer(unsafe.SliceData(b)), uint32(len(b))) }
 func (raw) log(b []byte)        { logLine(unsafe.Pointer(unsafe.SliceData(b)), uint32(len(b))) }
+
+func (raw) run(list []Request) {
+	batch(unsafe.Pointer(unsafe.SliceData(list)), uint32(len(list)))
+}
+
+// Request is one call in a batch, as the host reads it (abi.Requests). The types after
+// it are the same bytes for one function or another: storing an address as a pointer
+// tells the compiler that what is there outlives the call.
+type Request struct {
+	function uint64
+	params   [abi.RequestParams]uint64
+	answer   uint64
+}
+
+type bytesRequest struct {
+	function uint64
+	a        unsafe.Pointer
+	lenA     uint64
+	b        unsafe.Pointer
+	lenB     uint64
+}
+
+type typedRequest struct {
+	function uint64
+	domain   unsafe.Pointer
+	words    unsafe.Pointer
+	length   uint64
+	sig, out unsafe.Pointer
+}
+
+var _ [unsafe.Sizeof(Request{}) - abi.RequestBytes]struct{}
+var _ [abi.RequestBytes - unsafe.Sizeof(Request{})]struct{}
+
+// Load makes r what [Env.Load] does.
+func (r *Request) Load(key, dst []byte) { r.bytes(abi.RequestStateGet, key, dst) }
+
+// Set makes r what [Env.Set] does.
+func (r *Request) Set(key, value []byte) { r.bytes(abi.RequestStateSet, key, value) }
+
+// Resize makes the value that r sets n bytes long, from where it began.
+func (r *Request) Resize(n int) { r.params[3] = uint64(n) }
+
+// Emit makes r what [Env.Emit] does.
+func (r *Request) Emit(event []byte) { r.bytes(abi.RequestEmit, event, nil) }
+
+// Accept makes r what [Env.Accept] does.
+func (r *Request) Accept(id *[32]byte) { r.bytes(abi.RequestAccept, id[:], nil) }
+
+// Signer712 makes r what [Env.Signer712] does, of what [Request.Signed] says.
+func (r *Request) Signer712(domain *[32]byte, out *Typed) {
+	t := (*typedRequest)(unsafe.Pointer(r))
+	t.function, t.domain, t.out = abi.RequestSigner712, unsafe.Pointer(domain), unsafe.Pointer(out)
+}
+
+// Signed says what a Signer712 is about.
+func (r *Request) Signed(words []byte, sig *[65]byte) {
+	t := (*typedRequest)(unsafe.Pointer(r))
+	t.words, t.length, t.sig = unsafe.Pointer(unsafe.SliceData(words)), uint64(len(words)), unsafe.Pointer(sig)
+}
+
+// Answer is what the call returned: the length or -1 of a Load, 1 or 0 of a Signer712.
+func (r *Request) Answer() int { return int(int32(r.answer)) }
+
+func (r *Request) bytes(function uint64, a, b []byte) {
+	t := (*bytesRequest)(unsafe.Pointer(r))
+	t.function, t.a, t.lenA = function, unsafe.Pointer(unsafe.SliceData(a)), uint64(len(a))
+	t.b, t.lenB = unsafe.Pointer(unsafe.SliceData(b)), uint64(len(b))
+}

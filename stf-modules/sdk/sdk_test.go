@@ -162,6 +162,72 @@ func TestCalls(t *testing.T) {
 	}
 }
 
+// asked is a host that notes what it was asked, in order.
+type asked struct {
+	recorder
+	calls []string
+}
+
+func (a *asked) StateGet(key []byte) ([]byte, bool) {
+	a.calls = append(a.calls, "get "+string(key))
+	return []byte("value of " + string(key)), len(key) > 1
+}
+func (a *asked) StateSet(key, value []byte) {
+	a.calls = append(a.calls, "set "+string(key)+" "+string(value))
+}
+func (a *asked) Emit(event []byte)   { a.calls = append(a.calls, "emit "+string(event)) }
+func (a *asked) Accept(id *[32]byte) { a.calls = append(a.calls, fmt.Sprint("accept ", id[0])) }
+func (a *asked) Signer712(domain *[32]byte, words []byte, sig *[65]byte) ([32]byte, [20]byte, bool) {
+	a.calls = append(a.calls, fmt.Sprint("signer ", domain[0], " ", string(words), " ", sig[0]))
+	return [32]byte{4}, [20]byte{5}, sig[0] == 3
+}
+
+// batching runs its requests.
+type batching struct {
+	sdk.Module
+	list []sdk.Request
+}
+
+func (b *batching) Query(env *sdk.Env, _ abi.Context, _ []byte) abi.Code {
+	env.Run(b.list)
+	return abi.CodeOK
+}
+
+// TestRun: natively too the requests of a batch are made in order, and again when they
+// are run again, on what they then name.
+func TestRun(t *testing.T) {
+	host, m := &asked{}, &batching{list: make([]sdk.Request, 6)}
+	key, value, typed := []byte("key"), []byte("12345"), sdk.Typed{}
+	dst := make([]byte, 32)
+	m.list[0].Signer712(&[32]byte{1}, &typed)
+	m.list[0].Signed([]byte("words"), &[65]byte{3})
+	m.list[1].Load(key, dst)
+	m.list[2].Load([]byte("k"), dst)
+	m.list[3].Set(key, value)
+	m.list[3].Resize(2)
+	m.list[4].Emit([]byte("event"))
+	m.list[5].Accept(&[32]byte{6})
+	g := sdk.NewGuest(m, host)
+	run := func(want ...string) {
+		t.Helper()
+		host.calls = nil
+		if g.Query(make([]byte, abi.ContextBytes)); fmt.Sprint(host.calls) != fmt.Sprint(want) {
+			t.Errorf("asked %q, want %q", host.calls, want)
+		}
+	}
+	run("signer 1 words 3", "get key", "get k", "set key 12", "emit event", "accept 6")
+	if m.list[0].Answer() != 1 || typed != (sdk.Typed{Digest: [32]byte{4}, Signer: [20]byte{5}}) || m.list[1].Answer() != 12 || m.list[2].Answer() != -1 || string(dst[:12]) != "value of key" {
+		t.Errorf("answers %d %+v %d %d %q", m.list[0].Answer(), typed, m.list[1].Answer(), m.list[2].Answer(), dst)
+	}
+	m.list[0].Signed([]byte("other"), &[65]byte{4})
+	m.list[3].Resize(5)
+	copy(value, "6789")
+	run("signer 1 other 4", "get key", "get k", "set key 67895", "emit event", "accept 6")
+	if m.list[0].Answer() != 0 {
+		t.Errorf("a bad signature answers %d", m.list[0].Answer())
+	}
+}
+
 // TestJSON compares the builder with encoding/json on random documents.
 func TestJSON(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 6))

@@ -97,12 +97,20 @@ func build(root, name string) ([]byte, error) {
 	}
 	defer os.RemoveAll(dir)
 	out := filepath.Join(dir, name+".wasm")
-	cmd := exec.Command("go", "build", "-buildmode=c-shared", "-trimpath", "-buildvcs=false",
-		"-ldflags=-s -w -buildid=", "-o", out, "./stf-modules/"+name+"/guest")
+	in, err := readInlining(root, name, dir)
+	if err != nil {
+		return nil, err
+	}
+	args := append([]string{"build", "-buildmode=c-shared", "-trimpath", "-buildvcs=false", "-ldflags=-s -w -buildid="}, in.flags()...)
+	cmd := exec.Command("go", append(args, "-o", out, "./stf-modules/"+name+"/guest")...)
 	cmd.Dir = root
 	cmd.Env = environment()
-	if msg, err := cmd.CombinedOutput(); err != nil {
+	msg, err := cmd.CombinedOutput()
+	if err != nil {
 		return nil, fmt.Errorf("compile %s: %w\n%s", name, err, msg)
+	}
+	if err := in.confirm(string(msg)); err != nil {
+		return nil, fmt.Errorf("compile %s: %w", name, err)
 	}
 	return os.ReadFile(out)
 }

@@ -60,7 +60,7 @@ func copySource(t *testing.T, root string) string {
 	}
 	from := filepath.Join(root, "stf-modules")
 	err := filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() || filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go") {
+		if err != nil || d.IsDir() || filepath.Ext(path) != ".go" && d.Name() != inlineFile || strings.HasSuffix(path, "_test.go") {
 			return err
 		}
 		rel, err := filepath.Rel(root, path)

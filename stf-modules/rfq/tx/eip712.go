@@ -93,8 +93,8 @@ func (h *Hasher) Words(k Keccak, t *Transaction) []byte {
 		return h.otherWords(k, t)
 	}
 	w := &h.transfer
-	if w[0] == 0 { // the first time: no transfer changes these, nor the zeros
-		*(*Hash)(w[:]) = typeHashes[KindTransfer]
+	if w[0] == 0 {
+		h.firstTransfer()
 	}
 	putBig(w[1*32+24:], t.Timestamp)
 	abi.Copy20((*Address)(w[2*32+12:]), &t.From)
@@ -102,6 +102,12 @@ func (h *Hasher) Words(k Keccak, t *Transaction) []byte {
 	putBig(w[4*32+24:], t.Transfer.Amount)
 	return w[:]
 }
+
+// firstTransfer writes what no transfer changes. It is a function of its own so that the
+// compiler does not take it for the usual path.
+//
+//go:noinline
+func (h *Hasher) firstTransfer() { *(*Hash)(h.transfer[:]) = typeHashes[KindTransfer] }
 
 // otherWords are those of anything but a transfer.
 func (h *Hasher) otherWords(k Keccak, t *Transaction) []byte {
