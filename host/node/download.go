@@ -92,7 +92,10 @@ type download struct {
 
 // start takes the directory and finds what it holds.
 func (d *download) start() error {
-	disk := vfs.OS{}
+	disk := d.dir.FS
+	if disk == nil {
+		disk = vfs.OS{}
+	}
 	if err := disk.MkdirAll(d.dir.Path); err != nil {
 		return err
 	}

@@ -24,6 +24,7 @@ import (
 	"github.com/kaizenchain/kaizen/host/chain"
 	"github.com/kaizenchain/kaizen/host/follow"
 	"github.com/kaizenchain/kaizen/host/hosttest"
+	"github.com/kaizenchain/kaizen/host/hosttest/faultfs"
 	"github.com/kaizenchain/kaizen/host/state"
 	"github.com/kaizenchain/kaizen/host/store/vfs"
 	"github.com/kaizenchain/kaizen/host/wire"
@@ -363,6 +364,73 @@ func mustAt(t testing.TB, s *stock, height uint64) *snapshot.Snapshot {
 	found, err := SnapshotDir(s.dir).At(height)
 	must(t, err)
 	return found
+}
+
+// TestDownloadOnABrokenDisk breaks every single change to the file system: an error
+// ends the download, or a crash does, and what can be opened afterwards is whole; the
+// next run fetches what is not there and no more.
+func TestDownloadOnABrokenDisk(t *testing.T) {
+	s := &stock{dir: t.TempDir(), headers: map[uint64]chain.Header{}}
+	whole := s.add(t, testGenesis(), stockHeight, 200)
+	manifest, chunks := whole.Manifest.Append(nil), len(whole.Manifest.Chunks)
+	if chunks != 2 {
+		t.Fatalf("%d chunks, want 2", chunks)
+	}
+	run := func(disk *faultfs.FS) (served int, err error) {
+		p := &peer{stock: s}
+		inBazaar(t, "/data", []*peer{p}, func(m *bazaar) {
+			d := m.download()
+			d.dir = &snapshot.Dir{Path: SnapshotDir(m.into).Path, FS: disk}
+			_, err = d.run(m.t.Context())
+		})
+		return int(p.chunks.Load()), err
+	}
+	good := faultfs.New()
+	if served, err := run(good); err != nil || served != chunks || good.Ops() < 10 {
+		t.Fatalf("%d chunks, %d changes: %v", served, good.Ops(), err)
+	}
+	broken := 0
+	for op := 1; op <= good.Ops(); op++ {
+		for _, fault := range []faultfs.Fault{faultfs.Fail, faultfs.FailPersisted, faultfs.Crash, faultfs.CrashShort} {
+			for _, loss := range []faultfs.Loss{faultfs.LoseAll, faultfs.KeepAll, faultfs.Torn(uint64(op))} {
+				name := fmt.Sprintf("change %d, %s, %s", op, fault, loss)
+				disk := faultfs.New()
+				disk.FailAt(op, fault)
+				if _, err := run(disk); err != nil {
+					broken++
+				}
+				disk.PowerLoss(loss)
+				missing := missingFrom(t, name, &snapshot.Dir{Path: SnapshotDir("/data").Path, FS: disk}, manifest, chunks)
+				if served, err := run(disk); err != nil || served != missing {
+					t.Fatalf("%s: the next run fetched %d chunks, %d were missing: %v", name, served, missing, err)
+				}
+			}
+		}
+	}
+	if broken == 0 {
+		t.Error("no download was broken")
+	}
+}
+
+// missingFrom is how many chunks of a snapshot are not in a directory. What can be
+// opened there must be whole.
+func missingFrom(t *testing.T, name string, d *snapshot.Dir, manifest []byte, chunks int) int {
+	t.Helper()
+	if list, err := d.List(); err == nil && len(list) > 0 {
+		if i := list[0]; len(list) > 1 || i.Err != nil || i.Snapshot.Verify() != nil {
+			t.Fatalf("%s: %d snapshots, the first %v", name, len(list), i.Err)
+		}
+		return 0
+	}
+	parts, err := d.Unfinished()
+	if err != nil || len(parts) == 0 {
+		return chunks
+	}
+	in, err := d.Receive(manifest)
+	must(t, err)
+	n := len(in.Missing())
+	must(t, in.Close())
+	return n
 }
 
 // TestDownloadOverBrokenConnections: every connection breaks after a few frames, and
