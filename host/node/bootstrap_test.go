@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/kaizenchain/kaizen/host/chain"
+	"github.com/kaizenchain/kaizen/host/rpc"
 	"github.com/kaizenchain/kaizen/host/rpc/api"
 	"github.com/kaizenchain/kaizen/snapshot"
 )
@@ -39,6 +40,18 @@ func TestBootstrap(t *testing.T) {
 	must(t, r.WaitFor(within(t), h))
 	if got := r.views.store.Before().Number; got != 40 {
 		t.Errorf("the log begins after block %d, want 40", got)
+	}
+	for _, below := range []uint64{1, 40} { // blocks that it never had
+		var pruned *rpc.PrunedError
+		if _, _, err := r.Block(below); !errors.As(err, &pruned) || pruned.Base != 41 {
+			t.Errorf("block %d: %v", below, err)
+		}
+		if _, _, err := r.Query(within(t), api.At(below), []byte("after")); !errors.Is(err, rpc.ErrBlockNotFound) {
+			t.Errorf("query at %d: %v", below, err)
+		}
+	}
+	if _, err := VerifyRange(within(t), first.DataDir, deps(), VerifyOptions{From: 7, To: 7, Needed: true}); err == nil || !strings.Contains(err.Error(), "the oldest is 41") {
+		t.Errorf("verify block 7: %v", err)
 	}
 	if v, at, err := r.Query(within(t), api.At(h), []byte("after")); err != nil || string(v) != `"snapshots"` || at.Number != h {
 		t.Errorf("query at %d: %q %v %v", h, v, at, err)

@@ -82,7 +82,7 @@ var Codes = []CodeSpec{
 	{CodeTooManySubs, "TooManySubscriptions", 200, "the connection, or the node, has as many subscriptions as allowed"},
 	{CodeNoSubscription, "SubscriptionNotFound", 200, "this connection has no such subscription; the node may have closed it"},
 	{CodeWebSocketOnly, "WebSocketOnly", 200, "subscriptions need a WebSocket; connect to /ws"},
-	{CodeBlockPruned, "BlockPruned", 200, "the block was here and is not kept any more; `base` is the first that is, ask for that or a later one, or an archive node"},
+	{CodeBlockPruned, "BlockPruned", 200, "the block is not kept here any more, or the node began after it with a snapshot; `base` is the first that is here, ask for that or a later one, or an archive node"},
 	{CodeHostNotAllowed, "HostNotAllowed", 403, "the Host header is not one this node answers to (DNS rebinding); see rpc.allowed_hosts"},
 	{CodeOriginNotAllowed, "OriginNotAllowed", 403, "a web page of that origin may not call this node; see rpc.allowed_origins"},
 	{CodePathNotFound, "PathNotFound", 404, "nothing is served at that path"},
