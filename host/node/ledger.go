@@ -279,33 +279,26 @@ func ahead(ctx context.Context, p *inspectors, blocks iter.Seq2[storedBlock, err
 }
 
 // onAllCores is the state.Runner of whatever nobody else waits beside.
-func onAllCores(jobs []func()) { runOn(procs.Cores(), jobs) }
+func onAllCores(jobs []func()) { runOn(procs.Cores(), runtime.Gosched, jobs) }
 
-// leavingACore is the state.Runner of a write node's commits: transactions go on
-// meanwhile, and would wait for the whole commit if it took every core.
-func leavingACore(jobs []func()) { runOn(max(1, procs.Cores()-1), jobs) }
-
-// runOn lets whoever is ready go first between two jobs: Go would give the core
-// away only after 10 ms.
-func runOn(cores int, jobs []func()) {
+// runOn calls yield between two jobs: Go would give the core away only after 10 ms.
+func runOn(cores int, yield func(), jobs []func()) {
 	n := min(cores, len(jobs))
 	next := make(chan func(), len(jobs))
 	for _, job := range jobs {
 		next <- job
 	}
 	close(next)
+	work := func() {
+		for job := range next {
+			job()
+			yield()
+		}
+	}
 	var wg sync.WaitGroup
 	for range n - 1 {
-		wg.Go(func() {
-			for job := range next {
-				job()
-				runtime.Gosched()
-			}
-		})
+		wg.Go(work)
 	}
-	for job := range next {
-		job()
-		runtime.Gosched()
-	}
+	work()
 	wg.Wait()
 }

@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"sync/atomic"
 	"time"
 
 	"github.com/kaizenchain/kaizen/host/chain"
 	"github.com/kaizenchain/kaizen/host/logs"
+	"github.com/kaizenchain/kaizen/host/procs"
 	"github.com/kaizenchain/kaizen/host/rpc"
 	"github.com/kaizenchain/kaizen/host/rpc/api"
 	"github.com/kaizenchain/kaizen/host/sequencer"
@@ -130,7 +132,7 @@ func (w *Writer) recover(ctx context.Context) (err error) {
 	if err := w.recoverJournal(); err != nil {
 		return err
 	}
-	w.views.run = leavingACore
+	w.views.run = w.besideTransactions
 	w.intake = newIntake(w.inspect, w.cfg.Intake.QueueTxs, w.dead)
 	w.prices, err = newPrices(&w.cfg.Oracle, w.lastOracle(), logs.For(w.log, "oracle"))
 	return err
@@ -389,6 +391,17 @@ func (w *Writer) runSealer(ctx context.Context) error {
 			return nil
 		}
 	}
+}
+
+// besideTransactions is the state.Runner of commits. Transactions go on meanwhile, and
+// would wait for the whole commit if it took every core: it leaves one, and lets
+// everybody else go first between two jobs, until the next block waits for it.
+func (w *Writer) besideTransactions(jobs []func()) {
+	yield := procs.Yield
+	if len(w.sealed) > 0 {
+		yield = runtime.Gosched
+	}
+	runOn(max(1, procs.Cores()-1), yield, jobs)
 }
 
 func (w *Writer) seal(ctx context.Context, c closed) error {

@@ -1,13 +1,14 @@
 // Package procs owns how many goroutines of this process run at once: the count
-// of cores that work is divided by, and the larger number that a node which serves
-// lets run.
+// of cores that work is divided by, the larger number that a node which serves lets
+// run, and how one of them lets others go first.
 //
 // It imports nothing of the project.
 //
 //	Cores()          how many goroutines share out long work
 //	Oversubscribe()  before a node serves
+//	Yield()          between two pieces of long work that others wait beside
 //
-// Cores may be called by any goroutine at any time.
+// Cores and Yield may be called by any goroutine at any time.
 package procs
 
 import (

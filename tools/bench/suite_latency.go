@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -87,7 +89,9 @@ func (b *bench) calm(n *child, c *caller) error {
 	if _, err := n.lap(); err != nil {
 		return err
 	}
+	collect := uncollected()
 	samples, err := paced(b.ctx, len(raws), time.Second/modestRate, func(i int) error { return c.send(b.ctx, raws[i]) })
+	collect()
 	if err != nil {
 		return err
 	}
@@ -169,6 +173,7 @@ func (b *bench) busy(n *child, callers []*caller) (err error) {
 	if err != nil {
 		return err
 	}
+	defer uncollected()()
 	results := make([][]sample, len(probes))
 	failures := make([]error, len(probes))
 	var all sync.WaitGroup
@@ -231,6 +236,22 @@ func (b *bench) traceBoth(n *child) (end func() error, err error) {
 		_, err := n.command(commandTrace)
 		return errors.Join(err, own.end())
 	}, nil
+}
+
+// mostUncollected bounds the memory of the load generator while it does not collect
+// garbage, bytes.
+const mostUncollected = 4 << 30
+
+// uncollected keeps this process from collecting garbage until collect is called: the
+// marking of the load generator's would be in the answers' times.
+func uncollected() (collect func()) {
+	runtime.GC()
+	limit := debug.SetMemoryLimit(mostUncollected)
+	percent := debug.SetGCPercent(-1)
+	return func() {
+		debug.SetGCPercent(percent)
+		debug.SetMemoryLimit(limit)
+	}
 }
 
 // sealsUnderLoad is the seals since the last lap. On a machine that is so busy that
