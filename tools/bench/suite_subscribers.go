@@ -243,6 +243,7 @@ func subscribe(ctx context.Context, address string, i int) (*websocket.Conn, err
 
 // segment measures at a modest load.
 func (b *bench) segment(to *segment, n, r *child, received *atomic.Int64) error {
+	defer uncollected()()
 	lean := newPoster(n.RPC)
 	defer lean.close()
 	raws := b.chain.wallets.load(count(subscribedRate, max(2*b.slice(), minIntervals*b.interval())))
