@@ -61,27 +61,6 @@ func unavailable(number uint64, tips chain.Tips) error {
 	return fmt.Errorf("block %d, tip is %d: %w", number, tips.Proposed.Number, ErrNotAvailable)
 }
 
-// ArchiveSource is the node's own archive as a [Source], for the consumers inside
-// the process.
-type ArchiveSource struct{ Archive Archive }
-
-// Tips implements [Source].
-func (s ArchiveSource) Tips() (chain.Tips, error) { return s.Archive.Tips() }
-
-// Blocks implements [Source]; one answer is as large as the largest block may be.
-func (s ArchiveSource) Blocks(from uint64, limit int) ([]*chain.Block, error) {
-	encoded, err := ReadRange(s.Archive, from, limit, chain.MaxBlockBytes)
-	if err != nil {
-		return nil, err
-	}
-	return DecodeRange(encoded)
-}
-
-// BlockData implements [Source].
-func (s ArchiveSource) BlockData(number uint64) (chain.Header, error) {
-	return ReadHeader(s.Archive, number)
-}
-
 // DecodeRange decodes what [ReadRange] returned.
 func DecodeRange(encoded [][]byte) ([]*chain.Block, error) {
 	blocks := make([]*chain.Block, len(encoded))

@@ -90,7 +90,7 @@ func TestServesNothingAboveItsTip(t *testing.T) {
 func TestOwnArchiveAsSource(t *testing.T) {
 	f := followtest.NewFork("a", 120)
 	store := follow.NewMemoryTips(f.ID(0).Hash)
-	follower, err := follow.New(follow.ArchiveSource{Archive: archiveOf(f)}, store, handlerFunc(store.Apply), follow.Options{})
+	follower, err := follow.New(archiveSource{archiveOf(f)}, store, handlerFunc(store.Apply), follow.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,6 +101,21 @@ func TestOwnArchiveAsSource(t *testing.T) {
 	if tips, _ := store.Tips(); tips != chain.LocalTips(f.ID(120)) {
 		t.Fatalf("tips are %+v", tips)
 	}
+}
+
+// archiveSource answers from an archive as a node that is followed does.
+type archiveSource struct{ follow.Archive }
+
+func (s archiveSource) Blocks(from uint64, limit int) ([]*chain.Block, error) {
+	encoded, err := follow.ReadRange(s.Archive, from, limit, chain.MaxBlockBytes)
+	if err != nil {
+		return nil, err
+	}
+	return follow.DecodeRange(encoded)
+}
+
+func (s archiveSource) BlockData(number uint64) (chain.Header, error) {
+	return follow.ReadHeader(s.Archive, number)
 }
 
 type handlerFunc func(follow.Event) error

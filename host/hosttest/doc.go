@@ -1,7 +1,7 @@
 // Package hosttest is the world that tests put the cores into: a scripted STF
 // program ([Script]), a runner of scenario files ([Scenarios]), an in-memory
-// network with faults ([Network]), an archive in memory ([Archive]), and in
-// faultfs a file system that crashes.
+// network with faults ([Network]), an archive in memory ([Archive]), a certificate
+// for TLS ([Certificate]), and in faultfs a file system that crashes.
 //
 // It may import the pure packages; no program may import it, and it must not
 // import an adapter, so that every adapter's tests can use it. Clocks are not

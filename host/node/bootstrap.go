@@ -88,7 +88,7 @@ func newDownload(cfg *Config, deps Deps, g *chain.Genesis) *download {
 	identity := wire.Identity{ChainID: g.ChainID, Genesis: g.Hash(), Module: g.ModuleHash, Role: wire.RoleReader, Agent: "kaizen/" + Version}
 	return &download{genesis: g, dir: SnapshotDir(cfg.DataDir), sources: sources, followed: followed, free: FreeBytes, log: logs.For(deps.Log, "sync"),
 		dial: func(ctx context.Context, address string) (*wire.Client, error) {
-			return wire.Dial(ctx, address, identity, wire.DialOptions{})
+			return cfg.Sync.Dial(ctx, address, identity, wire.DialOptions{})
 		}}
 }
 

@@ -1,11 +1,14 @@
 package node
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
 
 	"github.com/kaizenchain/kaizen/host/chain"
+	"github.com/kaizenchain/kaizen/host/rpc"
+	"github.com/kaizenchain/kaizen/host/wire"
 	"github.com/kaizenchain/kaizen/snapshot"
 )
 
@@ -62,12 +65,19 @@ type IntakeConfig struct {
 	Workers  int `mapstructure:"workers"`   // signature recovery goroutines; 0: one per core
 }
 
+// LeastQueueTxs is the least intake.queue_txs: a call with more transactions than may
+// wait would be told to come again for ever.
+func LeastQueueTxs() uint64 { return uint64(rpc.DefaultLimits().MaxTxs) }
+
 // SyncConfig is `[sync]`.
 type SyncConfig struct {
 	Listen    string `mapstructure:"listen"`       // host:port of the sync port; empty: do not serve
 	WriteNode string `mapstructure:"write_node"`   // read node: where blocks come from
 	PollMs    uint64 `mapstructure:"poll_ms"`      // read node: a pass at least this often
 	MaxPeers  int    `mapstructure:"max_peers"`    // connections to the sync port
+	TLSCert   string `mapstructure:"tls_cert"`     // PEM file with the sync port's certificate; empty: no TLS
+	TLSKey    string `mapstructure:"tls_key"`      // PEM file with its key
+	TLSCA     string `mapstructure:"tls_ca"`       // PEM file with who may vouch for nodes at tls:// and wss://; empty: whom the system trusts
 	Genesis   string `mapstructure:"genesis_hash"` // read node: refuse any other chain; empty: take the write node's on first contact
 
 	Bootstrap            bool     `mapstructure:"bootstrap"`               // read node: an empty directory begins with a snapshot
@@ -140,7 +150,33 @@ func Defaults() Config {
 // Check refuses settings that contradict each other, or what stands behind them.
 func (c *Config) Check() error {
 	limits := c.RPC.limits()
-	return errors.Join(c.checkPrune(), limits.Validate())
+	return errors.Join(c.checkPrune(), limits.Validate(), c.Sync.checkTLS())
+}
+
+// checkTLS reads the files, so that a node says at its start what is wrong with them.
+func (c *SyncConfig) checkTLS() error {
+	if (c.TLSCert == "") != (c.TLSKey == "") {
+		return errors.New("sync.tls_cert and sync.tls_key go together: set both or neither")
+	}
+	var errs []error
+	if c.TLSCert != "" {
+		if _, err := wire.ServerTLS(c.TLSCert, c.TLSKey); err != nil {
+			errs = append(errs, fmt.Errorf("sync.tls_cert, sync.tls_key: %w", err))
+		}
+	}
+	if _, err := wire.ClientTLS(c.TLSCA); err != nil {
+		errs = append(errs, fmt.Errorf("sync.tls_ca: %w", err))
+	}
+	return errors.Join(errs...)
+}
+
+// Dial connects to another node, trusting whom tls_ca names.
+func (c *SyncConfig) Dial(ctx context.Context, address string, identity wire.Identity, opt wire.DialOptions) (*wire.Client, error) {
+	var err error
+	if opt.TLS, err = wire.ClientTLS(c.TLSCA); err != nil {
+		return nil, fmt.Errorf("sync.tls_ca: %w", err)
+	}
+	return wire.Dial(ctx, address, identity, opt)
 }
 
 // checkTogether is Check where nobody may have called it.

@@ -35,7 +35,7 @@ func fetchGenesis(ctx context.Context, cfg *Config, deps Deps) (*chain.Genesis, 
 	err := fmt.Errorf("%w: no node is named", ErrConfig)
 	for _, address := range sources {
 		var g *chain.Genesis
-		if g, err = genesisOf(ctx, address, deps); err == nil {
+		if g, err = genesisOf(ctx, &cfg.Sync, address, deps); err == nil {
 			err = CheckPinned(cfg, g)
 		}
 		if err != nil {
@@ -49,8 +49,8 @@ func fetchGenesis(ctx context.Context, cfg *Config, deps Deps) (*chain.Genesis, 
 	return nil, err
 }
 
-func genesisOf(ctx context.Context, address string, deps Deps) (*chain.Genesis, error) {
-	client, err := dialStranger(ctx, address, deps)
+func genesisOf(ctx context.Context, cfg *SyncConfig, address string, deps Deps) (*chain.Genesis, error) {
+	client, err := dialStranger(ctx, cfg, address, deps)
 	if err != nil {
 		return nil, firstContact(address, err)
 	}
@@ -67,13 +67,13 @@ func genesisOf(ctx context.Context, address string, deps Deps) (*chain.Genesis, 
 const firstContactPatience = 5 * time.Second
 
 // dialStranger greets as a node that knows no chain yet.
-func dialStranger(ctx context.Context, address string, deps Deps) (*wire.Client, error) {
+func dialStranger(ctx context.Context, cfg *SyncConfig, address string, deps Deps) (*wire.Client, error) {
 	ctx, cancel := context.WithTimeout(ctx, firstContactPatience)
 	defer cancel()
 	identity := wire.Identity{Module: deps.Program.Hash(), Role: wire.RoleReader, Agent: "kaizen/" + Version}
 	backoff := wire.Backoff{Min: backoffMin, Max: backoffMax}
 	for {
-		client, err := wire.Dial(ctx, address, identity, wire.DialOptions{})
+		client, err := cfg.Dial(ctx, address, identity, wire.DialOptions{})
 		if err == nil || otherChain(err) || errors.Is(err, wire.ErrAddress) {
 			return client, err
 		}

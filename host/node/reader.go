@@ -291,7 +291,7 @@ func (r *Reader) follow(ctx context.Context) error {
 }
 
 func (r *Reader) dial(ctx context.Context) (*wire.Client, error) {
-	return wire.Dial(ctx, r.cfg.Sync.WriteNode, identityOf(r.views), wire.DialOptions{Head: r.views.headID(), Doorbells: true, Ride: true})
+	return r.cfg.Sync.Dial(ctx, r.cfg.Sync.WriteNode, identityOf(r.views), wire.DialOptions{Head: r.views.headID(), Doorbells: true, Ride: true})
 }
 
 // disconnected logs a change, and raises the alarm if the source is of another
@@ -346,37 +346,51 @@ func (r *Reader) session(ctx context.Context, client *wire.Client) error {
 		return &fatalError{err}
 	}
 	r.note(func() { r.connected = true })
-	poll := time.NewTimer(0)
-	defer poll.Stop()
-	var held time.Time
+	bell, began := follow.Bell{PollMs: r.cfg.Sync.PollMs}, time.Now()
+	now := func() uint64 { return uint64(time.Since(began).Milliseconds()) }
+	var heldUntil uint64
+	wake := time.NewTimer(0)
+	defer wake.Stop()
 	for {
-		var ride *chain.Block
 		select {
-		case bell := <-client.Doorbells():
-			r.note(func() { r.source = bell.Tip })
-			if time.Now().Before(held) {
-				continue
+		case a := <-client.Doorbells():
+			r.note(func() { r.source = a.Tip })
+			bell.Ring(a.Block)
+			if b := a.Block; b != nil && now() >= heldUntil && b.Header.Height == r.Verified()+1 {
+				source.expect(b)
 			}
-			if ride = bell.Block; ride != nil && ride.Header.Height == r.Verified()+1 {
-				source.expect(ride)
-			}
-		case <-poll.C:
+		case <-wake.C:
 		case <-client.Done():
 			return client.Err()
 		case <-ctx.Done():
 			return nil
 		}
-		next := time.Duration(r.cfg.Sync.PollMs) * time.Millisecond
-		if err := r.pass(f, ride); err != nil {
-			var fatal *fatalError
-			if errors.As(err, &fatal) {
+		if now() >= heldUntil {
+			if err := r.answer(&bell, now, f); isFatal(err) {
 				return err
+			} else if err != nil {
+				heldUntil = now() + uint64(holdRetry.Milliseconds())
 			}
-			next = holdRetry
-			held = time.Now().Add(holdRetry)
 		}
-		poll.Reset(next)
+		at := now()
+		wake.Reset(time.Duration(max(bell.Wait(at), heldUntil-min(at, heldUntil))) * time.Millisecond)
 	}
+}
+
+// answer runs a pass if it is time for one.
+func (r *Reader) answer(bell *follow.Bell, now func() uint64, f *follow.Follower) error {
+	ride, ok := bell.Begin(now())
+	if !ok {
+		return nil
+	}
+	err := r.pass(f, ride)
+	bell.End(now())
+	return err
+}
+
+func isFatal(err error) bool {
+	var fatal *fatalError
+	return errors.As(err, &fatal)
 }
 
 // pass runs one pass and says what came of it. An error means: do not ask again

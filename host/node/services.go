@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -40,6 +41,13 @@ func listen(cfg *Config, log *slog.Logger, runs *runs) (*services, error) {
 	}
 	if s.syncTCP, err = bind("sync.listen", cfg.Sync.Listen); err != nil {
 		return nil, errors.Join(err, s.close())
+	}
+	if s.syncTCP != nil && cfg.Sync.TLSCert != "" {
+		config, err := wire.ServerTLS(cfg.Sync.TLSCert, cfg.Sync.TLSKey)
+		if err != nil {
+			return nil, errors.Join(err, s.close())
+		}
+		s.syncTCP = tls.NewListener(s.syncTCP, config)
 	}
 	return s, nil
 }

@@ -1,23 +1,15 @@
 package wire_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"io"
 	"log/slog"
-	"math/big"
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/coder/websocket"
 
@@ -50,37 +42,10 @@ func onLoopback(t *testing.T, config *tls.Config) (w *world, address string) {
 	return w, address
 }
 
-// certificate writes a self-signed certificate for 127.0.0.1 and its key.
-func certificate(t *testing.T) (certFile, keyFile string) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}
-	cert, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	write := func(name, kind string, der []byte) string {
-		file := filepath.Join(dir, name)
-		if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return file
-	}
-	return write("cert.pem", "CERTIFICATE", cert), write("key.pem", "PRIVATE KEY", pkcs8)
-}
-
 // TestTransports: one port serves frames and WebSockets; inside TLS, if that is
 // configured, both again. Everything above is the same.
 func TestTransports(t *testing.T) {
-	certFile, keyFile := certificate(t)
+	certFile, keyFile := hosttest.Certificate(t)
 	server, err := wire.ServerTLS(certFile, keyFile)
 	if err != nil {
 		t.Fatal(err)
@@ -217,7 +182,7 @@ func TestFrameIsOneMessage(t *testing.T) {
 }
 
 func TestTLSFiles(t *testing.T) {
-	certFile, keyFile := certificate(t)
+	certFile, keyFile := hosttest.Certificate(t)
 	if _, err := wire.ServerTLS(keyFile, certFile); err == nil || !strings.Contains(err.Error(), certFile) {
 		t.Errorf("files the wrong way round: %v", err)
 	}

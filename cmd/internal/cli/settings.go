@@ -86,13 +86,16 @@ func Settings() []Setting {
 		oneOf("stf.engine", "how the module is run; both give the same results", "compiler", "interpreter").flag("engine"),
 		text("stf.cache_dir", "compiled code; empty: a node keeps it in its data directory", "a directory, or empty").path(),
 
-		integer("intake.queue_txs", "transactions between arrival and answer", 1, 10_000_000),
+		integer("intake.queue_txs", "transactions between arrival and answer", node.LeastQueueTxs(), 10_000_000),
 		integer("intake.workers", "goroutines that recover signatures; 0: one per core", 0, 4096),
 
 		text("sync.listen", "address to serve blocks on; empty: do not serve", "HOST:PORT, or empty").check(checkListen),
 		text("sync.write_node", "where a read node gets its blocks", "HOST:PORT, tcp://HOST:PORT, ws://HOST:PORT, tls://HOST:PORT or wss://HOST:PORT").check(checkNode).flag("write-node"),
 		integer("sync.poll_ms", "a read node asks for news at least this often, ms", 10, 600_000),
 		integer("sync.max_peers", "connections to the sync port", 1, 100_000),
+		text("sync.tls_cert", "certificate of the sync port, which is then served with TLS only; empty: without", "a PEM file, or empty").path(),
+		text("sync.tls_key", "key of that certificate", "a PEM file, or empty").path(),
+		text("sync.tls_ca", "who may vouch for nodes at tls:// and wss:// addresses; empty: whom the system trusts", "a PEM file with certificates, or empty").path(),
 		boolean("sync.bootstrap", "a read node in an empty directory starts from the newest snapshot of its sources").alone().flag("bootstrap"),
 		list("sync.sources", "nodes to ask for snapshots beside the one to follow, as sync.write_node names one").each(checkNode).flag("source"),
 		integer("sync.snapshot_mib_per_second", "rate at which snapshots are sent to all who fetch them together, MiB/s; 0: none are served", 0, 1_000_000),

@@ -221,7 +221,7 @@ func checkSource(ctx context.Context, p *Patient) Finding {
 			head = h.ID()
 		}
 	}
-	c, err := wire.Dial(ctx, address, identity, wire.DialOptions{Head: head})
+	c, err := p.Config.Sync.Dial(ctx, address, identity, wire.DialOptions{Head: head})
 	if err != nil {
 		return judgeDial(address, err)
 	}
