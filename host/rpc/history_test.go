@@ -135,12 +135,12 @@ func TestAccountTransactionsDuringRollback(t *testing.T) {
 	n := newLive(t)
 	n.grow(20, 0)
 	calls := 0
-	n.onCall = func() {
+	n.hook(func() {
 		if calls++; calls == 9 {
 			n.rollBack(5)
 			n.grow(30, 1)
 		}
-	}
+	})
 	w := startLive(t, n)
 	defer w.stop()
 	v := w.page(token(9), maxAccountTxs, nil)

@@ -138,9 +138,19 @@ func makeBlock(height uint64, seed byte) (*chain.Block, *chain.Results) {
 	return b, r
 }
 
+// hook has f called after each answer from now on.
+func (n *liveNode) hook(f func()) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.onCall = f
+}
+
 func (n *liveNode) called() {
-	if n.onCall != nil {
-		n.onCall()
+	n.mu.Lock()
+	f := n.onCall
+	n.mu.Unlock()
+	if f != nil {
+		f()
 	}
 }
 

@@ -134,8 +134,10 @@ func TestClientResumes(t *testing.T) {
 			return after(node.expect(t, api.TopicEvents, kinds[1].match), api.Position{Height: 6, Index: api.EndOfBlock})
 		}
 		up := true        // w serves
-		var mu sync.Mutex // guards up, w and node
+		var mu sync.Mutex // guards up, w, node and twins
 		grow := func() {  // all nodes seal the same blocks
+			mu.Lock()
+			defer mu.Unlock()
 			for _, n := range twins {
 				n.grow(2, 0)
 			}

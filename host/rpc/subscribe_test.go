@@ -553,7 +553,7 @@ func TestRollbackAnywhere(t *testing.T) {
 		w := startLive(t, n)
 		var mu sync.Mutex
 		calls := 0
-		n.onCall = func() {
+		n.hook(func() {
 			mu.Lock()
 			calls++
 			now := calls == at+1
@@ -563,7 +563,7 @@ func TestRollbackAnywhere(t *testing.T) {
 				n.rollBack(kept)
 				n.grow(14-int(kept), 1)
 			}
-		}
+		})
 		s := &subscriber{t: t, ws: w.dialWS()}
 		hash := n.chain[0].Header.Hash()
 		from := api.Position{Height: 0, Index: api.EndOfBlock, Hash: &hash}
@@ -591,12 +591,12 @@ func TestRollbackOfUnseenBlocks(t *testing.T) {
 		s := w.subscribe(kinds[0].params, `{"height":9}`)
 		s.want(n.expect(t, api.TopicBlocks, nil)[10:])
 		var calls atomic.Int64
-		n.onCall = func() {
+		n.hook(func() {
 			if calls.Add(1) == int64(at+1) {
 				n.rollBack(11)
 				n.grow(3, 1)
 			}
-		}
+		})
 		n.grow(2, 2)
 		have := map[uint64]chain.Hash{}
 		for have[14] == (chain.Hash{}) {
