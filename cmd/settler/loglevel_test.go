@@ -38,7 +38,7 @@ func TestLogLevel(t *testing.T) {
 	// One that was killed has left its socket.
 	left, err := net.Listen("unix", filepath.Join(dir, controlName))
 	if err != nil {
-		t.Skipf("no sockets with names here: %v", err)
+		t.Fatal(err)
 	}
 	left.(*net.UnixListener).SetUnlinkOnClose(false)
 	left.Close()
@@ -78,7 +78,7 @@ func TestControlTakesNonsense(t *testing.T) {
 	dir := shortDir(t)
 	l, err := control(dir, cli.NewLogger(io.Discard, node.LogConfig{Level: "info", Format: logs.Text}))
 	if err != nil {
-		t.Skipf("no sockets with names here: %v", err)
+		t.Fatal(err)
 	}
 	defer l.Close()
 	for _, text := range []string{"GET / HTTP/1.1\r\n\r\n", strings.Repeat("[", 2*maxControl)} {
