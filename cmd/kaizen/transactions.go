@@ -48,9 +48,12 @@ func printTransactions(t *cli.Table, v *api.AccountTransactions) {
 	if v.Scanned.To > 0 {
 		looked = fmt.Sprintf("blocks %d to %d", v.Scanned.From, v.Scanned.To)
 	}
-	if v.Next == nil {
+	switch {
+	case v.Next != nil:
+		t.Line("%d in %s; older: --cursor %s", len(v.Transactions), looked, hexOf(*v.Next))
+	case v.Scanned.From > 1:
 		t.Line("%d in %s; nothing older is kept.", len(v.Transactions), looked)
-		return
+	default:
+		t.Line("%d in %s; there is nothing older.", len(v.Transactions), looked)
 	}
-	t.Line("%d in %s; older: --cursor %s", len(v.Transactions), looked, hexOf(*v.Next))
 }

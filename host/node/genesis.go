@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"time"
@@ -74,7 +75,7 @@ func dialStranger(ctx context.Context, cfg *SyncConfig, address string, deps Dep
 	backoff := wire.Backoff{Min: backoffMin, Max: backoffMax}
 	for {
 		client, err := cfg.Dial(ctx, address, identity, wire.DialOptions{})
-		if err == nil || otherChain(err) || errors.Is(err, wire.ErrAddress) {
+		if err == nil || otherChain(err) || untrusted(err) || errors.Is(err, wire.ErrAddress) {
 			return client, err
 		}
 		deps.Log.Debug("the node to follow does not answer yet", "node", address, "error", err)
@@ -84,10 +85,19 @@ func dialStranger(ctx context.Context, cfg *SyncConfig, address string, deps Dep
 	}
 }
 
+// untrusted reports whether a node's certificate is not one to believe.
+func untrusted(err error) bool {
+	var certificate *tls.CertificateVerificationError
+	return errors.As(err, &certificate)
+}
+
 // firstContact tells a node that is not there from one that is another.
 func firstContact(address string, err error) error {
 	if otherChain(err) {
 		return fmt.Errorf("%w: %s: %w", ErrVerification, address, err)
 	}
-	return fmt.Errorf("%w: %s: %w: is the write node running, and is this its sync port?", ErrUnreachable, address, err)
+	if untrusted(err) {
+		return fmt.Errorf("%w: %s: %w: sync.tls_ca (--sync-tls-ca) names who may vouch for it", ErrUnreachable, address, err)
+	}
+	return fmt.Errorf("%w: %s: %w: is the write node running, is this its sync port, and does that speak TLS (wss://) or not (ws://)?", ErrUnreachable, address, err)
 }

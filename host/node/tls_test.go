@@ -1,6 +1,7 @@
 package node
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -8,7 +9,7 @@ import (
 )
 
 // TestFollowOverTLS: a read node follows a port that speaks TLS if it trusts its
-// certificate, and nobody else learns anything there.
+// certificate, and says at once how to trust it if it does not.
 func TestFollowOverTLS(t *testing.T) {
 	g := testGenesis()
 	cfg := testConfig(initDir(t, g), g)
@@ -24,9 +25,9 @@ func TestFollowOverTLS(t *testing.T) {
 		sameChain(t, w, r, h)
 		reader.mustStop()
 	}
-	for _, source := range []string{"wss://" + addr, "ws://" + addr} {
-		if _, err := NewReader(within(t), readerConfig(t, g, source), deps()); err == nil {
-			t.Errorf("a read node without the authority got a genesis from %s", source)
+	for _, scheme := range []string{"wss://", "tls://"} {
+		if _, err := NewReader(within(t), readerConfig(t, g, scheme+addr), deps()); !errors.Is(err, ErrUnreachable) || !strings.Contains(err.Error(), "sync.tls_ca") {
+			t.Errorf("a read node that does not know the authority, at %s: %v", scheme, err)
 		}
 	}
 	writer.mustStop()

@@ -162,7 +162,7 @@ function history(ctx, address) {
     newest ||= to;
     rows.push(...page.transactions.map((t) => [at(t.time), blockLink(t.height), txLink(t.tx_hash), t.decoded?.kind ?? "", party(t, address), status(t), h("span", { class: "num" }, t.events.length)]));
     fill(body, table([["Time", ""], ["Block", ""], ["Hash", ""], ["Kind", ""], ["With", ""], ["Status", ""], ["Events", "r"]], rows, "none in these blocks"),
-      h("p", { class: "soft" }, newest === 0 ? "no block yet" : `blocks ${count(from || newest)} to ${count(newest)}`, page.next ? "" : "; nothing older is kept here"),
+      h("p", { class: "soft" }, newest === 0 ? "no block yet" : `blocks ${count(from || newest)} to ${count(newest)}`, page.next || newest === 0 ? "" : from > 1 ? "; nothing older is kept here" : "; there is nothing older"),
       page.next && h("button", { type: "button", class: "more", onclick: () => ctx.run(() => load(page.next), body) }, "Older"));
   };
   ctx.run(() => load(null), body);
