@@ -335,7 +335,7 @@ func newReplay(std cli.IO) *cobra.Command {
 			"verification, and print blocks/s, tx/s and the final root. Exit code 3 at the first block whose recomputed root differs. It needs no network.\n" +
 			"With --trust-signatures it believes what the node noted beside each block of who signed its transactions, and does not\n" +
 			"recover signers; everything else is checked, the state root of every block among it. That is faster, and what a node does when it starts.\n" +
-			"JSON: {from, to, blocks, txs, elapsed_ms, blocks_per_second, txs_per_second, root}.",
+			"JSON: {from, to, blocks, txs, signers, elapsed_ms, blocks_per_second, txs_per_second, root}.",
 		Example: "  kaizen replay --data-dir write\n  kaizen replay --from-snapshot latest --to 5000 --data-dir write",
 		Args:    cli.Args("[SNAPSHOT]"),
 	}
@@ -367,6 +367,7 @@ type replayed struct {
 	To              uint64  `json:"to"`
 	Blocks          uint64  `json:"blocks"`
 	Txs             uint64  `json:"txs"`
+	Signers         string  `json:"signers"` // recovered | believed
 	ElapsedMs       int64   `json:"elapsed_ms"`
 	BlocksPerSecond float64 `json:"blocks_per_second"`
 	TxsPerSecond    float64 `json:"txs_per_second"`
@@ -382,11 +383,15 @@ func runReplay(ctx context.Context, dir string, opts node.ReplayOptions, deps no
 		return err
 	}
 	seconds := max(r.Elapsed.Seconds(), 1e-9)
-	v := replayed{From: r.From, To: r.To, Blocks: r.Blocks, Txs: r.Txs, ElapsedMs: r.Elapsed.Milliseconds(),
+	v := replayed{From: r.From, To: r.To, Blocks: r.Blocks, Txs: r.Txs, Signers: "recovered", ElapsedMs: r.Elapsed.Milliseconds(),
 		BlocksPerSecond: float64(r.Blocks) / seconds, TxsPerSecond: float64(r.Txs) / seconds, Root: r.Root.String()}
+	if opts.TrustSignatures {
+		v.Signers = "believed"
+	}
 	return out.Print(std.Out, v, func(t *cli.Table) {
 		t.Row("blocks", fmt.Sprintf("%d (%d to %d)", v.Blocks, v.From, v.To))
 		t.Row("transactions", v.Txs)
+		t.Row("signers", v.Signers)
 		t.Row("time", r.Elapsed.Round(time.Millisecond))
 		t.Row("blocks/s", fmt.Sprintf("%.0f", v.BlocksPerSecond))
 		t.Row("tx/s", fmt.Sprintf("%.0f", v.TxsPerSecond))
