@@ -37,7 +37,7 @@ func (t *tree) checkDocument(f *File, paths map[string]*File) {
 			target := f
 			if file != "" {
 				target = paths[path.Join(path.Dir(f.Path), file)]
-			} else if strings.HasPrefix(line, "* [") {
+			} else if strings.HasPrefix(line, "* [") || strings.HasPrefix(line, "- [") {
 				listed[anchor] = true
 			}
 			if target == nil || anchor != "" && !headings(target)[anchor] {

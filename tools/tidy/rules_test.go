@@ -138,6 +138,7 @@ func TestEveryRuleCanFail(t *testing.T) {
 		{"a link to nothing", map[string]string{"docs/x.md": "See [y](y.md)."}, "points to y.md, which is not there"},
 		{"a link to no section", map[string]string{"docs/x.md": "See [y](../host/chain/FORMAT.md#changed)."}, "points to ../host/chain/FORMAT.md#changed"},
 		{"a section that is not listed", map[string]string{"docs/x.md": "* [A b?](#a-b)\n\n## A b?\n\n## C\n"}, "\"C\" is not in the list of contents"},
+		{"a section that is not listed with dashes", map[string]string{"docs/x.md": "- [A b?](#a-b)\n\n## A b?\n\n## C\n"}, "\"C\" is not in the list of contents"},
 		{"a skip without a reason", test("host/wire", "import \"testing\"\n\nfunc TestX(t *testing.T) { t.SkipNow() }"), "skips without a reason"},
 		{"a skip with a bad reason", test("host/wire", "import \"testing\"\n\nfunc TestX(t *testing.T) { t.Skip(\"flaky\") }"), "skips without a reason"},
 		{"a large file", map[string]string{"README.md": strings.Repeat("x", MaxFileBytes+1)}, "limit 262144"},
