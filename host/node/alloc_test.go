@@ -48,10 +48,6 @@ func (p *payers) params() []byte {
 	return all.Append(nil)
 }
 
-type keccak struct{}
-
-func (keccak) Keccak256(b []byte, out *[32]byte) { *out = secp.Keccak256(b) }
-
 // transfers signs n of them, to be sent now.
 func (p *payers) transfers(t testing.TB, n int) (raws [][]byte) {
 	var h tx.Hasher
@@ -62,7 +58,7 @@ func (p *payers) transfers(t testing.TB, n int) (raws [][]byte) {
 			p.clock++
 		}
 		x := tx.Transaction{From: tx.Address(from.Address()), Timestamp: p.clock, Kind: tx.KindTransfer, Transfer: tx.Transfer{To: tx.Address(to.Address()), Amount: 1}}
-		digest := h.Digest(keccak{}, &x)
+		digest := h.Digest(secp.Keccak{}, &x)
 		var err error
 		x.Signature, err = from.Sign(&digest)
 		must(t, err)

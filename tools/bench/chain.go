@@ -117,12 +117,8 @@ func (w *wallets) transfers(n int, now uint64, to func(i int) int) []signed {
 	return made
 }
 
-type keccak struct{}
-
-func (keccak) Keccak256(b []byte, out *[32]byte) { *out = secp.Keccak256(b) }
-
 func sign(h *tx.Hasher, key *secp.Key, t *tx.Transaction) signed {
-	digest := h.Digest(keccak{}, t)
+	digest := h.Digest(secp.Keccak{}, t)
 	t.Signature = mustSign(key, &digest)
 	return signed{raw: t.Append(make([]byte, 0, 128)), digest: digest, sig: t.Signature, from: t.From}
 }

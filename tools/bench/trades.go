@@ -48,7 +48,7 @@ func (w *wallets) quotes(n int, now uint64, terms tx.Quote) []signed {
 		var hasher tx.Hasher
 		for i := from; i < to; i++ {
 			r := &unsigned[i].RfqSubmit
-			digest := hasher.QuoteDigest(keccak{}, &r.Quote)
+			digest := hasher.QuoteDigest(secp.Keccak{}, &r.Quote)
 			r.UserSignature = mustSign(w.keys[w.opposite(solvers[i])], &digest)
 			made[i] = sign(&hasher, w.keys[solvers[i]], &unsigned[i])
 		}

@@ -21,11 +21,6 @@ import (
 
 var messages = flag.Int("messages", 3000, "random messages to compare with go-ethereum")
 
-// keccak implements tx.Keccak.
-type keccak struct{}
-
-func (keccak) Keccak256(b []byte, out *[32]byte) { *out = secp.Keccak256(b) }
-
 var hasher tx.Hasher
 
 // vector is one example of spec/vectors.json.
@@ -99,10 +94,10 @@ func (v *vector) check(t *testing.T) [32]byte {
 			t.Fatal("quote does not survive decoding and encoding")
 		}
 		sameQuote(t, &q, v.Message)
-		if got := hasher.QuoteHash(keccak{}, &q); "0x"+hex.EncodeToString(got[:]) != v.QuoteHash {
+		if got := hasher.QuoteHash(secp.Keccak{}, &q); "0x"+hex.EncodeToString(got[:]) != v.QuoteHash {
 			t.Fatalf("quote hash %x, want %s", got, v.QuoteHash)
 		}
-		return hasher.QuoteDigest(keccak{}, &q)
+		return hasher.QuoteDigest(secp.Keccak{}, &q)
 	}
 	raw := unhex(t, v.TransactionBorsh)
 	var x tx.Transaction
@@ -121,7 +116,7 @@ func (v *vector) check(t *testing.T) [32]byte {
 			t.Fatal("no user signature")
 		}
 	}
-	return hasher.Digest(keccak{}, &x)
+	return hasher.Digest(secp.Keccak{}, &x)
 }
 
 func sameQuote(t *testing.T, q *tx.Quote, want map[string]any) {
@@ -163,10 +158,10 @@ func TestDigestsAgainstGoEthereum(t *testing.T) {
 		x := random(rng, tx.Kind(i%11))
 		name, message, digest := "Kaizen:Quote", quoteMessage(&x.RfqSubmit.Quote), tx.Hash{}
 		if i%11 == 10 {
-			digest = hasher.QuoteDigest(keccak{}, &x.RfqSubmit.Quote)
+			digest = hasher.QuoteDigest(secp.Keccak{}, &x.RfqSubmit.Quote)
 		} else {
 			name, _ = parseType(tx.Types[x.Kind])
-			message, digest = typedMessage(&x), hasher.Digest(keccak{}, &x)
+			message, digest = typedMessage(&x), hasher.Digest(secp.Keccak{}, &x)
 		}
 		want, _, err := apitypes.TypedDataAndHash(apitypes.TypedData{Types: types, PrimaryType: name, Domain: domain, Message: message})
 		if err != nil {
@@ -358,7 +353,7 @@ func TestIDCoversEverything(t *testing.T) {
 			x.SystemSettle.Settlement.Kind = tx.SolverWins
 		}
 		raw := x.Append(nil)
-		id := hasher.Digest(keccak{}, &x)
+		id := hasher.Digest(secp.Keccak{}, &x)
 		covered := len(raw) - 65
 		if kind == tx.KindRfqSubmit {
 			covered -= 65
@@ -366,7 +361,7 @@ func TestIDCoversEverything(t *testing.T) {
 		for i := range raw {
 			raw[i] ^= 1
 			var y tx.Transaction
-			if tx.Decode(raw, &y) && (hasher.Digest(keccak{}, &y) == id) != (i >= covered) {
+			if tx.Decode(raw, &y) && (hasher.Digest(secp.Keccak{}, &y) == id) != (i >= covered) {
 				t.Errorf("kind %d: byte %d of %d, covered are %d", kind, i, len(raw), covered)
 			}
 			raw[i] ^= 1
@@ -380,15 +375,15 @@ func TestSign(t *testing.T) {
 		t.Fatal(err)
 	}
 	x := tx.Transaction{From: key.Address(), Timestamp: 5, Kind: tx.KindTransfer, Transfer: tx.Transfer{Amount: 7}}
-	if err := hasher.Sign(keccak{}, &x, key.Sign); err != nil {
+	if err := hasher.Sign(secp.Keccak{}, &x, key.Sign); err != nil {
 		t.Fatal(err)
 	}
-	digest := hasher.Digest(keccak{}, &x)
+	digest := hasher.Digest(secp.Keccak{}, &x)
 	if a, ok := secp.Recover(&digest, &x.Signature); !ok || a != key.Address() {
 		t.Fatalf("recovered %s, %v", a, ok)
 	}
 	fail := func(*tx.Hash) (tx.Signature, error) { return tx.Signature{}, os.ErrPermission }
-	if err := hasher.Sign(keccak{}, &x, fail); err == nil {
+	if err := hasher.Sign(secp.Keccak{}, &x, fail); err == nil {
 		t.Fatal("the signer's error was lost")
 	}
 }
@@ -411,7 +406,7 @@ func FuzzDecode(f *testing.F) {
 		if len(b) > abi.MaxTxBytes {
 			t.Fatalf("a transaction of %d bytes decodes", len(b))
 		}
-		hasher.Digest(keccak{}, &x)
+		hasher.Digest(secp.Keccak{}, &x)
 	})
 }
 
@@ -422,6 +417,6 @@ func BenchmarkDecodeAndDigest(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		tx.Decode(raw, &x)
-		hasher.Digest(keccak{}, &x)
+		hasher.Digest(secp.Keccak{}, &x)
 	}
 }
