@@ -7,11 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"runtime"
 	"strconv"
 	"time"
 
 	"github.com/kaizenchain/kaizen/host/chain"
+	"github.com/kaizenchain/kaizen/host/procs"
 )
 
 // Limits of one kaizen_getAccountTransactions. No index is kept for it: that would
@@ -22,13 +22,31 @@ const (
 	defaultAccountTxs = 25       // if the caller does not say
 	maxScanBlocks     = 10_000   // that one call looks at
 	maxScanBytes      = 32 << 20 // of blocks, the same
-	// scanSlice is how long a scan works before it rests as long: what it reads is
-	// history, what it would delay is not.
+	// maxScans is how many calls run or wait to run: far below what the RPC port
+	// executes at once, so that questions about history never keep others out.
+	maxScans = 32
+	// scanSlice is how long a scan works, to the end of a block, before it rests as
+	// long as it did: what it reads is history, what it would delay is not.
 	scanSlice = 2 * time.Millisecond
 )
 
 // scanPlaces is how many scans run at a time; more wait.
-func scanPlaces() int { return max(1, runtime.GOMAXPROCS(0)/2) }
+func scanPlaces() int { return max(1, procs.Cores()/2) }
+
+// scanPlace waits for a place among the scans that run; leave gives it back.
+func (s *Server) scanPlace(ctx context.Context) (leave func(), err error) {
+	if s.asked.Add(1) > maxScans {
+		s.asked.Add(-1)
+		return nil, fmt.Errorf("%w: %d scans of blocks are asked for", ErrOverloaded, maxScans)
+	}
+	select {
+	case s.scans <- struct{}{}:
+		return func() { <-s.scans; s.asked.Add(-1) }, nil
+	case <-ctx.Done():
+		s.asked.Add(-1)
+		return nil, ctx.Err()
+	}
+}
 
 // place is where a transaction is. In a cursor: everything before it is still to
 // be looked at.
@@ -85,12 +103,11 @@ func (s *Server) getAccountTransactions(ctx context.Context, p *Params, dst []by
 	if p.err != nil {
 		return dst, p.err
 	}
-	select {
-	case s.scans <- struct{}{}:
-		defer func() { <-s.scans }()
-	case <-ctx.Done():
-		return dst, ctx.Err()
+	leave, err := s.scanPlace(ctx)
+	if err != nil {
+		return dst, err
 	}
+	defer leave()
 	for {
 		v := scan{server: s, address: address[:], quoted: appendHexText(nil, address[:]), limit: int(max(1, limit)), at: at, started: time.Now()}
 		rollbacks := s.backend.Watch(0).Rollbacks
@@ -187,10 +204,11 @@ func (v *scan) has(raw []byte, r *chain.Receipt) bool {
 }
 
 func (v *scan) rest(ctx context.Context) error {
-	if time.Since(v.started) < scanSlice {
+	worked := time.Since(v.started)
+	if worked < scanSlice {
 		return nil
 	}
-	timer := time.NewTimer(scanSlice)
+	timer := time.NewTimer(worked)
 	defer timer.Stop()
 	select {
 	case <-timer.C:

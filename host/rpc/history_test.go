@@ -4,8 +4,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/kaizenchain/kaizen/host/chain"
 	"github.com/kaizenchain/kaizen/host/rpc/api"
@@ -115,7 +117,7 @@ func TestAccountTransactionsInBytes(t *testing.T) {
 // TestAccountTransactionsAreBounded: one call looks at so many blocks and says where
 // to go on.
 func TestAccountTransactionsAreBounded(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) { // the scan rests
+	synctest.Test(t, func(t *testing.T) { // the clock stands: the scan does not rest
 		n := newLive(t)
 		n.grow(maxScanBlocks+500, 0)
 		w := startLive(t, n)
@@ -151,4 +153,67 @@ func TestAccountTransactionsDuringRollback(t *testing.T) {
 	if want := n.history(token(9), 1); calls < 10 || !slices.Equal(got, want) {
 		t.Errorf("%d calls of the node; got %v, want %v", calls, got, want)
 	}
+}
+
+// TestScansKeepNobodyOut: so many calls may wait for their turn to scan, one more is
+// refused at once, and who asks for something else is answered.
+func TestScansKeepNobodyOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newLive(t)
+		n.grow(3, 0)
+		w := startLive(t, n)
+		defer w.stop()
+		for range cap(w.server.scans) { // scans that take their time
+			w.server.scans <- struct{}{}
+		}
+		ask := `{"jsonrpc":"2.0","id":1,"method":"kaizen_getAccountTransactions","params":["` + token(9).String() + `"]}`
+		answers := make(chan string, maxScans)
+		for range maxScans {
+			go func() {
+				_, answer := w.post(ask)
+				answers <- answer
+			}()
+		}
+		synctest.Wait()
+		began := time.Now()
+		if _, answer := w.post(ask); !strings.Contains(answer, "Overloaded") || time.Since(began) != 0 {
+			t.Errorf("one more: %s after %s", answer, time.Since(began))
+		}
+		if _, answer := w.post(`{"jsonrpc":"2.0","id":1,"method":"kaizen_getHeader","params":[2]}`); !strings.Contains(answer, `"result"`) {
+			t.Errorf("another method: %s", answer)
+		}
+		for range cap(w.server.scans) {
+			<-w.server.scans
+		}
+		for range maxScans {
+			if answer := <-answers; !strings.Contains(answer, `"transactions"`) {
+				t.Errorf("who waited: %s", answer)
+			}
+		}
+		if _, answer := w.post(ask); !strings.Contains(answer, `"transactions"`) {
+			t.Errorf("afterwards: %s", answer)
+		}
+	})
+}
+
+// TestScanRestsAsLongAsItWorks, however long a block takes.
+func TestScanRestsAsLongAsItWorks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const blocks, work = 20, 7 * time.Millisecond
+		n := newLive(t)
+		n.grow(blocks, 0)
+		w := startLive(t, n)
+		defer w.stop()
+		began := time.Now()
+		var worked time.Duration
+		n.hook(func() {
+			worked += work
+			time.Sleep(work)
+		})
+		w.page(chain.Address{0xEE}, 5, nil)
+		// Around the blocks it asks for the head, after which it does not rest.
+		if rested := time.Since(began) - worked; rested < blocks*work || rested > worked {
+			t.Errorf("worked for %s and rested for %s", worked, rested)
+		}
+	})
 }

@@ -27,6 +27,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -83,6 +84,7 @@ type Server struct {
 	held    *budget
 	hub     *hub
 	scans   chan struct{}                // a place for each scan of blocks
+	asked   atomic.Int64                 // scans that run or wait
 	taken   [256][len(placeMembers)]bool // by event tag: see takenMembers
 
 	documentOnce sync.Once
