@@ -19,22 +19,26 @@ type request struct {
 	call hostCall
 }
 
-func requestOf(name string, call hostCall) request {
-	return request{name, capabilities[abi.ImportModule][name], call}
-}
+// requests are the contract's calls, all but the batch itself, by [abi.Requests].
+var requests = requestsOf([...]hostCall{
+	abi.RequestStateGet:    stateGet,
+	abi.RequestStateSet:    stateSet,
+	abi.RequestStateDelete: stateDelete,
+	abi.RequestKeccak256:   hashKeccak256,
+	abi.RequestSHA256:      hashSHA256,
+	abi.RequestRecover:     recoverSigner,
+	abi.RequestSigner712:   signer712,
+	abi.RequestAccept:      accept,
+	abi.RequestEmit:        emit,
+	abi.RequestOutput:      output,
+	abi.RequestLog:         logLine,
+})
 
-var requests = [len(abi.Requests)]request{
-	abi.RequestStateGet:    requestOf(abi.ImportStateGet, stateGet),
-	abi.RequestStateSet:    requestOf(abi.ImportStateSet, stateSet),
-	abi.RequestStateDelete: requestOf(abi.ImportStateDelete, stateDelete),
-	abi.RequestKeccak256:   requestOf(abi.ImportKeccak256, hashKeccak256),
-	abi.RequestSHA256:      requestOf(abi.ImportSHA256, hashSHA256),
-	abi.RequestRecover:     requestOf(abi.ImportRecover, recoverSigner),
-	abi.RequestSigner712:   requestOf(abi.ImportSigner712, signer712),
-	abi.RequestAccept:      requestOf(abi.ImportAccept, accept),
-	abi.RequestEmit:        requestOf(abi.ImportEmit, emit),
-	abi.RequestOutput:      requestOf(abi.ImportOutput, output),
-	abi.RequestLog:         requestOf(abi.ImportLog, logLine),
+func requestsOf(calls [len(abi.Requests)]hostCall) (all [len(abi.Requests)]request) {
+	for number, name := range abi.Requests {
+		all[number] = request{name, capabilities[abi.ImportModule][name], calls[number]}
+	}
+	return all
 }
 
 func batch(in *instance, s []uint64) {

@@ -60,7 +60,7 @@ var everything = []struct {
 	{ask(abi.RequestRecover, batchBytes, batchBytes, batchDst), 50_000, 0},
 	{ask(abi.RequestSigner712, batchBytes, batchBytes, 23, batchBytes, batchDst+96), 51_500 + 32*23/8, 0},
 	{ask(abi.RequestAccept, batchDst+32), 200, 0},
-	{ask(abi.RequestEmit, batchDst, 96), 400 + 2*96/8, 0},
+	{ask(abi.RequestEmit, 5<<32|batchDst, 1<<63|96, 7), 400 + 2*96/8, 0}, // more than it looks at
 	{ask(abi.RequestOutput, batchBytes, 23), 200 + 23/8, 0},
 	{ask(abi.RequestLog, batchBytes, 23), 400 + 8*23/8, 0},
 }

@@ -53,20 +53,7 @@ func (f hostCall) Call(ctx context.Context, s []uint64) {
 }
 
 var hostCalls = map[string]map[string]hostCall{
-	abi.ImportModule: {
-		abi.ImportStateGet:    stateGet,
-		abi.ImportStateSet:    stateSet,
-		abi.ImportStateDelete: stateDelete,
-		abi.ImportKeccak256:   hashKeccak256,
-		abi.ImportSHA256:      hashSHA256,
-		abi.ImportRecover:     recoverSigner,
-		abi.ImportSigner712:   signer712,
-		abi.ImportAccept:      accept,
-		abi.ImportEmit:        emit,
-		abi.ImportOutput:      output,
-		abi.ImportLog:         logLine,
-		abi.ImportBatch:       batch,
-	},
+	abi.ImportModule: ofContract(),
 	moduleWASI: {
 		"args_get":          wasiNothing,
 		"args_sizes_get":    wasiSizes,
@@ -81,6 +68,15 @@ var hostCalls = map[string]map[string]hostCall{
 	},
 }
 
+// ofContract is the contract's own calls: what a batch can ask for, and a batch.
+func ofContract() map[string]hostCall {
+	calls := map[string]hostCall{abi.ImportBatch: batch}
+	for _, q := range requests[1:] {
+		calls[q.name] = q.call
+	}
+	return calls
+}
+
 // provide instantiates the host's two modules in r, with a place for a tracer if
 // there is one.
 func provide(ctx context.Context, r wazero.Runtime, traced bool) error {
@@ -89,7 +85,7 @@ func provide(ctx context.Context, r wazero.Runtime, traced bool) error {
 		for name, call := range calls {
 			t := capabilities[module][name].typ
 			f := api.GoFunction(call)
-			if traced {
+			if traced && name != abi.ImportBatch { // whose requests are traced
 				f = tracedCall{name, call}
 			}
 			b.NewFunctionBuilder().WithGoFunction(f, apiTypes(t.params), apiTypes(t.results)).Export(name)

@@ -40,7 +40,7 @@ type tracedCall struct {
 // Call implements api.GoFunction.
 func (c tracedCall) Call(ctx context.Context, s []uint64) {
 	in := ctx.(*callContext).in
-	if in.tracer == nil || c.name == abi.ImportBatch {
+	if in.tracer == nil {
 		c.call.Call(ctx, s)
 		return
 	}
@@ -52,7 +52,7 @@ func (c tracedCall) Call(ctx context.Context, s []uint64) {
 // traced makes a host call and tells the tracer.
 func (in *instance) traced(name string, call hostCall, s []uint64) {
 	record := HostCall{Name: name, Input: in.inputOf(name, s)}
-	args := [5]uint64{}
+	args := [abi.RequestParams]uint64{}
 	copy(args[:], s)
 	answered := false
 	// Deferred, since a refusal is a panic, which goes on.
@@ -84,7 +84,7 @@ func (in *instance) inputOf(name string, s []uint64) []byte {
 }
 
 // answerOf copies what a host call answered.
-func (in *instance) answerOf(c *HostCall, args *[5]uint64, s []uint64) {
+func (in *instance) answerOf(c *HostCall, args *[abi.RequestParams]uint64, s []uint64) {
 	switch c.Name {
 	case abi.ImportStateGet:
 		if c.Found = s[0] != absent; c.Found {
