@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -452,9 +453,11 @@ func FuzzSingleAnswer(f *testing.F) {
 	})
 }
 
-// TestSoak runs it for a moment: what it measures, and that it says how far it is.
+// TestSoak runs it for a moment: what it measures, that it says how far it is, and
+// that there are no more ticks than the time has room for.
 func TestSoak(t *testing.T) {
 	var out, progress bytes.Buffer
+	began := time.Now()
 	args := []string{"-run", "soak", "-soak", "1s", "-accounts", fmt.Sprint(minAccounts), "-seconds", "0.02", "-dir", t.TempDir(), "-o", "json"}
 	if err := command(context.Background(), args, &out, &progress); err != nil {
 		t.Fatalf("%v\n%s", err, progress.Bytes())
@@ -470,6 +473,16 @@ func TestSoak(t *testing.T) {
 	}
 	if p := progress.String(); !strings.Contains(p, "100 %, p99 ") || !strings.Contains(p, " 0s left") {
 		t.Errorf("progress is\n%s", p)
+	}
+	most := int(time.Since(began)/nodeConfig("", "").Block.Interval()) + 1
+	windows := regexp.MustCompile(`(\S+) of (\S+) ticks missed`).FindAllStringSubmatch(progress.String(), -1)
+	if len(windows) < 2 {
+		t.Errorf("%d windows, progress is\n%s", len(windows), progress.String())
+	}
+	for _, w := range windows {
+		if ticks, err := strconv.Atoi(w[2]); err != nil || ticks < 0 || ticks > most {
+			t.Errorf("%q, want 0 to %d ticks", w[0], most)
+		}
 	}
 }
 

@@ -293,7 +293,9 @@ func (s *soaking) window(at time.Duration) error {
 		}
 		const mb = 1 << 20
 		heights[1-i], w.rss[1-i], w.disk[1-i] = status.Height, float64(used.RSS)/mb, float64(bytes)/mb
-		s.seals(used.Seals)
+		if n == s.write { // the read node ends no blocks: its seals say when it has verified one
+			s.seals(used.Seals)
+		}
 	}
 	w.behind = float64(heights[0] - min(heights[0], heights[1]))
 	s.windows = append(s.windows, w)
@@ -303,7 +305,7 @@ func (s *soaking) window(at time.Duration) error {
 	return nil
 }
 
-// seals notes the times between blocks.
+// seals notes the times between blocks of the write node.
 func (s *soaking) seals(seals []seal) {
 	for _, v := range seals {
 		if s.lastSeal > 0 {
