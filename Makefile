@@ -5,7 +5,7 @@
 #   make race     every test under the race detector
 #   make stf      rebuild the committed modules from source
 #   make golden   rewrite golden files; then read the diff
-#   make bench    the speed figures as ratios of this machine
+#   make bench    the speed figures as ratios of this machine; tools/bench -run all adds peers and growth
 
 .PHONY: check test race stf golden bench
 

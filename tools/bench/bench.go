@@ -18,32 +18,57 @@ import (
 
 // suite is a group of figures that are measured together.
 type suite struct {
-	name  string
-	run   func(*bench) error
-	asked bool // only runs when -run is given
+	name string
+	run  func(*bench) error
+	when when
 }
+
+// when a suite is run, beside being named by -run.
+type when int
+
+const (
+	always when = iota
+	inAll       // by -run all
+	named       // only then
+)
+
+// allSuites is the value of -run that adds the suites that take memory or a network,
+// and not the one that takes as long as it is told to. No expression is needed for
+// it that names a suite: "stall" finds stalled.
+const allSuites = "all"
 
 // suites in the order in which they run.
 var suites = []suite{
-	{"recovery", (*bench).recovery, false},
-	{"wasm", (*bench).wasm, false},
-	{"state", (*bench).state, false},
-	{"store", (*bench).store, false},
-	{"replay", (*bench).replay, false},
-	{"verify", (*bench).verify, false},
-	{"node", (*bench).node, false},
-	{"market", (*bench).market, false},
-	{"http", (*bench).http, false},
-	{"counter", (*bench).counter, false},
-	{"latency", (*bench).latency, false},
-	{"verified", (*bench).verified, false},
-	{"stalled", (*bench).stalled, false},
-	{"snapshot", (*bench).snapshots, false},
-	{"bootstrap", (*bench).bootstraps, false},
-	{"subscribers", (*bench).subscribers, false},
-	{"growth", (*bench).growth, true}, // takes gigabytes of memory
-	{"soak", (*bench).soak, true},     // takes as long as it is told to
-	{"peers", (*bench).peers, true},   // needs a network
+	{"recovery", (*bench).recovery, always},
+	{"wasm", (*bench).wasm, always},
+	{"state", (*bench).state, always},
+	{"store", (*bench).store, always},
+	{"replay", (*bench).replay, always},
+	{"verify", (*bench).verify, always},
+	{"node", (*bench).node, always},
+	{"market", (*bench).market, always},
+	{"http", (*bench).http, always},
+	{"counter", (*bench).counter, always},
+	{"latency", (*bench).latency, always},
+	{"verified", (*bench).verified, always},
+	{"stalled", (*bench).stalled, always},
+	{"snapshot", (*bench).snapshots, always},
+	{"bootstrap", (*bench).bootstraps, always},
+	{"subscribers", (*bench).subscribers, always},
+	{"growth", (*bench).growth, inAll}, // takes gigabytes of memory
+	{"soak", (*bench).soak, named},     // takes as long as it is told to
+	{"peers", (*bench).peers, inAll},   // needs a network
+}
+
+// wants says whether -run, or its absence, means s.
+func (o *options) wants(s *suite) bool {
+	switch o.run.String() {
+	case "":
+		return s.when == always
+	case allSuites:
+		return s.when != named
+	}
+	return o.run.MatchString(s.name)
 }
 
 func suiteNames() string {
@@ -85,7 +110,7 @@ func measure(ctx context.Context, o *options, progress io.Writer) (r *Report, er
 	start := time.Now()
 	found := false
 	for _, s := range suites {
-		if !o.run.MatchString(s.name) || s.asked && o.run.String() == "" {
+		if !o.wants(&s) {
 			continue
 		}
 		found = true
@@ -97,7 +122,7 @@ func measure(ctx context.Context, o *options, progress io.Writer) (r *Report, er
 			return nil, err
 		}
 	}
-	if !found {
+	if !found && len(o.join) == 0 {
 		return nil, fmt.Errorf("-run %q names no suite, there are %s", o.run, suiteNames())
 	}
 	b.report.Seconds = time.Since(start).Seconds()

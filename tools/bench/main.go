@@ -3,14 +3,22 @@
 // write and fsync, SHA-256. A figure without its limit says more about the
 // machine than about the program.
 //
-//	go run ./tools/bench                     everything, 1,000,000 accounts, some ten minutes
+//	go run ./tools/bench                     what needs nothing else, 1,000,000 accounts, some twenty minutes
 //	go run ./tools/bench -quick              100,000 accounts, some two minutes
 //	go run ./tools/bench -run 'wasm|state'   some of it
+//	go run ./tools/bench -run all            growth and peers as well; all but soak
 //	go run ./tools/bench -run growth         10,000 to 10,000,000 accounts; takes 4 GB of memory
 //	go run ./tools/bench -run peers          other projects' software beside ours; fetches and builds it
 //	go run ./tools/bench -run soak -soak 1h  two nodes under load for an hour
 //	go run ./tools/bench -o json             for programs
 //	go run ./tools/bench -md BENCHMARKS.md   write the document that is committed
+//	go run ./tools/bench -join soak.json …   with what earlier runs on this machine have written with -o json
+//
+// The committed document has all suites, from as many runs as their length asks for:
+//
+//	go run ./tools/bench -o json > default.json
+//	go run ./tools/bench -run soak -soak 1h -o json > soak.json
+//	go run ./tools/bench -join default.json -join soak.json -run '^$' -md BENCHMARKS.md
 //
 // It imports the node's packages as any embedder would and needs no hook in them;
 // nothing imports it. It owns the method (method.md, which -md copies into the
@@ -63,6 +71,7 @@ type options struct {
 	evNode     string         // where ev-node's test application runs; empty: nowhere
 	soakTime   time.Duration  // of suite soak
 	markdown   string
+	join       []string // reports of earlier runs
 }
 
 func main() {
@@ -84,10 +93,16 @@ func command(ctx context.Context, args []string, out, progress io.Writer) error 
 	if err != nil {
 		return err
 	}
+	here := thisMachine()
+	joined, err := readReports(o.join, &here)
+	if err != nil {
+		return err
+	}
 	report, err := measure(ctx, o, progress)
 	if err != nil {
 		return err
 	}
+	report.join(joined)
 	if o.markdown != "" {
 		if err := os.WriteFile(o.markdown, report.markdown(), 0o644); err != nil {
 			return err
@@ -103,7 +118,11 @@ func parse(args []string, errOut io.Writer) (*options, error) {
 	o := &options{}
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	f.SetOutput(errOut)
-	pattern := f.String("run", "", "measure only the suites that match this `regexp`: "+suiteNames())
+	pattern := f.String("run", "", "measure only the suites that match this `regexp`, or "+allSuites+": all but soak; there are "+suiteNames())
+	f.Func("join", "put the suites that this run has not measured in from this `file`, which a run on this machine has written with -o json; may be repeated", func(name string) error {
+		o.join = append(o.join, name)
+		return nil
+	})
 	f.StringVar(&o.format, "o", "table", "table or json")
 	f.BoolVar(&o.quick, "quick", false, fmt.Sprintf("%d accounts, %d s, %d rounds unless given", quickAccounts, quickSeconds, quickRounds))
 	f.IntVar(&o.accounts, "accounts", 0, fmt.Sprintf("accounts in state (default %d)", fullAccounts))
@@ -138,6 +157,8 @@ func parse(args []string, errOut io.Writer) (*options, error) {
 		return nil, fmt.Errorf("-accounts is %d, want %d or more", o.accounts, minAccounts)
 	case o.soakTime <= 0:
 		return nil, fmt.Errorf("-soak is %s, want more than 0", o.soakTime)
+	case len(o.join) > maxJoined:
+		return nil, fmt.Errorf("-join is given %d times, want %d or less", len(o.join), maxJoined)
 	case o.seconds <= 0 || o.rounds < 1:
 		return nil, fmt.Errorf("-seconds is %g and -rounds %d, want more than 0", o.seconds, o.rounds)
 	}

@@ -30,6 +30,9 @@ type Report struct {
 	Seconds  float64  `json:"seconds"` // of the whole run
 	Figures  []Figure `json:"figures"`
 	Splits   []Split  `json:"splits,omitempty"`
+	// Joined are earlier runs, with the suites that this one has not measured. They
+	// have none of their own: joining a run joins what it joined.
+	Joined []Report `json:"joined,omitempty"`
 }
 
 // Machine is where it ran.
@@ -118,15 +121,22 @@ func (r *Report) json(w io.Writer) error {
 func (r *Report) table(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(t, "SUITE\tFIGURE\tVALUE\tRANGE\tLIMIT\tRATIO\tWANTED\tMET")
-	for i := range r.Figures {
-		c := r.Figures[i].cells()
+	figures := r.figures()
+	for i := range figures {
+		c := figures[i].cells()
 		fmt.Fprintln(t, strings.Join(c[:], "\t"))
 	}
-	for _, s := range r.Splits {
-		fmt.Fprintf(t, "\nprocessor time, %s\n", s.Of)
-		for _, share := range s.Shares {
-			fmt.Fprintf(t, "\t%s\t%.1f %%\n", share.Name, share.Percent)
+	for _, run := range r.runs() {
+		for _, s := range run.Splits {
+			fmt.Fprintf(t, "\nprocessor time, %s\n", s.Of)
+			for _, share := range s.Shares {
+				fmt.Fprintf(t, "\t%s\t%.1f %%\n", share.Name, share.Percent)
+			}
 		}
+	}
+	for i := range r.Joined {
+		c := r.Joined[i].runCells()
+		fmt.Fprintf(t, "\njoined: %s: commit %s of %s, load when it began %s, %s accounts, rounds %s, %s in all\n", c[0], c[1], c[2], c[3], c[4], c[5], c[6])
 	}
 	return t.Flush()
 }
@@ -187,26 +197,52 @@ var method string
 // markdown is BENCHMARKS.md.
 func (r *Report) markdown() []byte {
 	var b bytes.Buffer
+	b.WriteString("# Benchmarks\n\nWritten by `go run ./tools/bench -md BENCHMARKS.md`; do not edit it by hand, edit `tools/bench/method.md`.\n\n")
 	m := r.Machine
-	fmt.Fprintf(&b, "# Benchmarks\n\nWritten by `go run ./tools/bench -md BENCHMARKS.md`; do not edit it by hand, edit `tools/bench/method.md`.\n\n")
-	fmt.Fprintf(&b, "| | |\n|---|---|\n| machine | %s, %d cores, %s memory |\n| system | %s/%s, kernel %s |\n| load when it began | %s |\n| Go | %s |\n", m.CPU, m.Cores, m.Memory, m.OS, m.Arch, m.Kernel, m.Load, m.Go)
-	fmt.Fprintf(&b, "| commit | %s |\n| date | %s |\n| run | %s accounts, %d rounds of %g s, %.0f s in all |\n\n", r.Commit, r.Date, grouped(strconv.Itoa(r.Accounts)), r.Rounds, r.Slice, r.Seconds)
-	if m.busy() {
-		b.WriteString("**The machine was doing other work when this was measured.** Ratios and processor times still mean something, times and\nrates do not.\n\n")
-	}
+	fmt.Fprintf(&b, "| | |\n|---|---|\n| machine | %s, %d cores, %s memory |\n| system | %s/%s, kernel %s |\n| Go | %s |\n\n", m.CPU, m.Cores, m.Memory, m.OS, m.Arch, m.Kernel, m.Go)
+	r.writeRuns(&b)
 	r.writeMissed(&b)
 	r.writeFigures(&b)
-	r.writeSplits(&b)
+	for _, run := range r.runs() {
+		run.writeSplits(&b)
+	}
 	b.WriteString(method)
 	return b.Bytes()
+}
+
+// writeRuns says where each suite comes from.
+func (r *Report) writeRuns(b *bytes.Buffer) {
+	b.WriteString("| suites | commit | date | load when the run began | accounts | rounds | in all |\n|---|---|---|---|---:|---|---:|\n")
+	runs := r.runs()
+	for _, run := range runs {
+		c := run.runCells()
+		fmt.Fprintf(b, "| %s |\n", strings.Join(c[:], " | "))
+	}
+	b.WriteString("\n")
+	if rest := r.unmeasured(); len(rest) > 0 {
+		fmt.Fprintf(b, "Not measured: %s.\n\n", strings.Join(rest, ", "))
+	}
+	for _, run := range runs {
+		if run.Machine.busy() {
+			fmt.Fprintf(b, "**The machine was doing other work when %s was measured.** Ratios and processor times still mean something, times and\nrates do not.\n\n",
+				strings.Join(run.suites(), ", "))
+		}
+	}
+}
+
+// runCells are a row of the runs: suites, commit, date, load, accounts, rounds,
+// seconds.
+func (r *Report) runCells() [7]string {
+	return [7]string{strings.Join(r.suites(), ", "), r.Commit, r.Date, r.Machine.Load, grouped(strconv.Itoa(r.Accounts)),
+		fmt.Sprintf("%d of %g s", r.Rounds, r.Slice), fmt.Sprintf("%.0f s", r.Seconds)}
 }
 
 // writeMissed begins with what is not good enough.
 func (r *Report) writeMissed(b *bytes.Buffer) {
 	b.WriteString("## What is missed\n\n")
-	missed := 0
-	for i := range r.Figures {
-		if f := &r.Figures[i]; f.Met != nil && !*f.Met {
+	missed, figures := 0, r.figures()
+	for i := range figures {
+		if f := &figures[i]; f.Met != nil && !*f.Met {
 			missed++
 			fmt.Fprintf(b, "- **%s**, %s: %s, wanted %s\n", f.Suite, f.Name, number(f.judged().Median, f.judgedUnit()), f.Target)
 		}
@@ -215,8 +251,8 @@ func (r *Report) writeMissed(b *bytes.Buffer) {
 		b.WriteString("Nothing of what is wanted now.\n")
 	}
 	b.WriteString("\nNot reached of what is wanted later:\n\n")
-	for i := range r.Figures {
-		if f := &r.Figures[i]; f.Goal != nil && !f.Goal.holds(f.judged().Median) {
+	for i := range figures {
+		if f := &figures[i]; f.Goal != nil && !f.Goal.holds(f.judged().Median) {
 			fmt.Fprintf(b, "- %s, %s: %s, wanted %s\n", f.Suite, f.Name, number(f.judged().Median, f.judgedUnit()), f.Goal)
 		}
 	}
@@ -234,8 +270,9 @@ func (f *Figure) judgedUnit() string {
 func (r *Report) writeFigures(b *bytes.Buffer) {
 	b.WriteString("## Figures\n\nMedians of rounds, with the range. Wanted is about the ratio where there is one.\n\n")
 	b.WriteString("| suite | figure | value | range | limit | ratio | wanted | met | |\n|---|---|---:|---|---|---:|---|---|---|\n")
-	for i := range r.Figures {
-		f := &r.Figures[i]
+	figures := r.figures()
+	for i := range figures {
+		f := &figures[i]
 		c := f.cells()
 		fmt.Fprintf(b, "| %s | %s |\n", strings.Join(c[:], " | "), f.Note)
 	}
