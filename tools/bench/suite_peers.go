@@ -26,7 +26,7 @@ var peerSuites = []struct {
 	peers []string
 	run   func(*bench, []string) error
 }{
-	{[]string{"smt", "iavl", "gethtrie"}, (*bench).peerTrees},
+	{[]string{"smt", "iavl", "gethtrie", "gethstate"}, (*bench).peerTrees},
 	{[]string{"gethchain"}, (*bench).peerImport},
 	{[]string{"cometbft", "evnode"}, (*bench).peerNodes},
 }
@@ -204,7 +204,15 @@ func (b *bench) peerTree(s *bigState, name string) (err error) {
 	}
 	defer func() { err = errors.Join(err, p.close()) }()
 	figure := fmt.Sprintf("key updates in batches of %s with a root", grouped(strconv.Itoa(batchKeys)))
-	return b.besidePeer(p, figure, atLeast(10), "all in memory, nothing stored", func() (work, error) { return b.wholeUpdates(s, batch), nil })
+	return b.besidePeer(p, figure, atLeast(10), treeNote(name), func() (work, error) { return b.wholeUpdates(s, batch), nil })
+}
+
+// treeNote says what the peer's tree does with its nodes.
+func treeNote(peer string) string {
+	if peer == "gethstate" {
+		return "all in memory; the peer puts the nodes of each batch into its database, ours keeps them as they are"
+	}
+	return "all in memory, nothing stored"
 }
 
 // wholeUpdates goes from pairs of key and value to a root, as peers do: unlike

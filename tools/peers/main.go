@@ -1,6 +1,7 @@
 // Command peers runs other projects' software so that tools/bench can measure it
 // beside ours, in the same run on the same machine: three trees with a root
-// (pokt-network/smt, cosmos/iavl, go-ethereum's trie), go-ethereum's block import,
+// (pokt-network/smt, cosmos/iavl, go-ethereum's trie, alone and as its state commits
+// it), go-ethereum's block import,
 // CometBFT with its kvstore, and the load for ev-node's test application, which
 // runs elsewhere.
 //
@@ -51,17 +52,19 @@ type result struct {
 	cpu  time.Duration // user and system, of this process
 }
 
-// starters set up a peer; which module it is stands beside it, for the report.
+// starters set up a peer; which module it is, and what of it, stands beside it, for
+// the report.
 var starters = map[string]struct {
-	module string
-	start  func(*options) (peer, error)
+	module, part string
+	start        func(*options) (peer, error)
 }{
-	"smt":       {"github.com/pokt-network/smt", startSMT},
-	"iavl":      {"github.com/cosmos/iavl", startIAVL},
-	"gethtrie":  {"github.com/ethereum/go-ethereum", startGethTrie},
-	"gethchain": {"github.com/ethereum/go-ethereum", startGethChain},
-	"cometbft":  {"github.com/cometbft/cometbft", startCometBFT},
-	"evnode":    {"", startEvNode},
+	"smt":       {"github.com/pokt-network/smt", "", startSMT},
+	"iavl":      {"github.com/cosmos/iavl", "", startIAVL},
+	"gethtrie":  {"github.com/ethereum/go-ethereum", "its trie alone", startGethTrie},
+	"gethstate": {"github.com/ethereum/go-ethereum", "its trie as its state commits it", startGethState},
+	"gethchain": {"github.com/ethereum/go-ethereum", "", startGethChain},
+	"cometbft":  {"github.com/cometbft/cometbft", "", startCometBFT},
+	"evnode":    {"", "", startEvNode},
 }
 
 // options are what the flags say.
@@ -202,19 +205,22 @@ func obey(ctx context.Context, p peer, line string) answer {
 	return answer{Rate: float64(r.n) / r.took.Seconds(), CPU: float64(r.cpu) / float64(time.Microsecond) / float64(r.n)}
 }
 
-// title is the peer's module and its version.
+// title is the peer's module, its version and what of it is measured.
 func (o *options) title() string {
-	module := starters[o.peer].module
-	info, ok := debug.ReadBuildInfo()
-	if module == "" || !ok {
+	s := starters[o.peer]
+	if s.module == "" {
 		return o.peer
 	}
-	for _, m := range info.Deps {
-		if m.Path == module {
-			return strings.TrimPrefix(module, "github.com/") + " " + m.Version
+	title := strings.TrimPrefix(s.module, "github.com/")
+	if info, ok := debug.ReadBuildInfo(); ok {
+		if i := slices.IndexFunc(info.Deps, func(m *debug.Module) bool { return m.Path == s.module }); i >= 0 {
+			title += " " + info.Deps[i].Version
 		}
 	}
-	return strings.TrimPrefix(module, "github.com/")
+	if s.part != "" {
+		title += ", " + s.part
+	}
+	return title
 }
 
 // meter measures what is between start and stop, again and again.

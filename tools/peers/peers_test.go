@@ -14,6 +14,11 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/crypto"
+	"github.com/ethereum/go-ethereum/rlp"
+	"github.com/ethereum/go-ethereum/trie"
 )
 
 // run gives a peer lines and returns what it answers.
@@ -40,7 +45,7 @@ func run(t *testing.T, lines string, args ...string) (hello, []answer) {
 }
 
 func TestPeersInProcess(t *testing.T) {
-	for _, name := range []string{"smt", "iavl", "gethtrie", "gethchain", "cometbft"} {
+	for _, name := range []string{"smt", "iavl", "gethtrie", "gethstate", "gethchain", "cometbft"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			_, answers := run(t, "round 0.01\nround 0.01\nstop\n", "-keys", "500", "-batch", "100", "-accounts", "60", "-senders", "20",
@@ -62,7 +67,7 @@ func TestPeersInProcess(t *testing.T) {
 
 // TestTreesCommit: the root is of what is in the tree, whatever the order.
 func TestTreesCommit(t *testing.T) {
-	for name := range map[string]bool{"smt": true, "iavl": true, "gethtrie": true} {
+	for name := range map[string]bool{"smt": true, "iavl": true, "gethtrie": true, "gethstate": true} {
 		o, err := parse([]string{"-keys", "300", "-batch", "10", name}, io.Discard)
 		if err != nil {
 			t.Fatal(err)
@@ -86,6 +91,74 @@ func TestTreesCommit(t *testing.T) {
 		if bytes.Equal(before, a.root()) {
 			t.Errorf("%s: an update leaves the root %x", name, before)
 		}
+	}
+}
+
+// TestStateKeepsItsNodes: the trie is committed and opened again for each batch, and
+// has hashed keys, so that its root is that of go-ethereum's state trie.
+func TestStateKeepsItsNodes(t *testing.T) {
+	o, err := parse([]string{"-keys", "300", "-batch", "10", "gethstate"}, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := startGethState(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := p.(*grown)
+	s := g.tree.(*gethState)
+	want := map[string][]byte{}
+	for range 200 { // more than the layers that its database keeps apart
+		keys, values := g.pick(), g.values(o.batch)
+		if err := g.update(keys, values); err != nil {
+			t.Fatal(err)
+		}
+		for i, k := range keys {
+			want[string(k)] = values[i]
+		}
+	}
+	for k, v := range want {
+		if got, err := s.trie.GetStorage(common.Address{}, []byte(k)); err != nil || !bytes.Equal(got, v) {
+			t.Fatalf("key %x has %x, %v, want %x", k, got, err, v)
+		}
+	}
+	all := trie.NewEmpty(nil)
+	for _, k := range g.keys {
+		v, err := s.trie.GetStorage(common.Address{}, k)
+		if err != nil {
+			t.Fatal(err)
+		}
+		encoded, err := rlp.EncodeToBytes(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all.MustUpdate(crypto.Keccak256(k), encoded)
+	}
+	if root := all.Hash(); !bytes.Equal(g.root(), root[:]) {
+		t.Errorf("root is %x, that of the same pairs in one trie %x", g.root(), root)
+	}
+	k, before := g.pick()[:1], bytes.Clone(g.root())
+	same, err := s.trie.GetStorage(common.Address{}, k[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := g.update(k, [][]byte{same}); err != nil || !bytes.Equal(g.root(), before) {
+		t.Errorf("a batch that changes nothing: %v, root %x, want %x", err, g.root(), before)
+	}
+	if err := p.close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestTitles tell peers of the same module apart.
+func TestTitles(t *testing.T) {
+	seen := map[string]string{}
+	for name := range starters {
+		title := (&options{peer: name}).title()
+		if other, twice := seen[title]; twice {
+			t.Errorf("%s and %s are both called %q", name, other, title)
+		}
+		seen[title] = name
 	}
 }
 

@@ -3,20 +3,27 @@ package main
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
+	"io"
 	"math/rand/v2"
 	"time"
 
 	"github.com/cosmos/iavl"
 	iavldb "github.com/cosmos/iavl/db"
+	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core/rawdb"
+	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/trie"
+	"github.com/ethereum/go-ethereum/trie/trienode"
 	"github.com/ethereum/go-ethereum/triedb"
+	"github.com/ethereum/go-ethereum/triedb/pathdb"
 	"github.com/pokt-network/smt"
 	"github.com/pokt-network/smt/kvstore/simplemap"
 )
 
 // tree is what is measured of each: a batch of updates and the root after it. None
-// of them is told to write its nodes to a store: all stay in memory as they are.
+// of them but gethState is told to write its nodes to a store: all stay in memory as
+// they are.
 type tree interface {
 	update(keys, values [][]byte) error
 	root() []byte
@@ -90,7 +97,12 @@ func (g *grown) round(ctx context.Context, d time.Duration) (result, error) {
 	return m.result, nil
 }
 
-func (g *grown) close() error { return nil }
+func (g *grown) close() error {
+	if c, ok := g.tree.(io.Closer); ok {
+		return c.Close()
+	}
+	return nil
+}
 
 // smtTree is pokt-network/smt. It keeps digests of values, not values.
 type smtTree struct{ *smt.SMT }
@@ -129,7 +141,7 @@ func (t iavlTree) update(keys, values [][]byte) error {
 
 func (t iavlTree) root() []byte { return t.WorkingHash() }
 
-// gethTree is go-ethereum's trie. It does not hash its keys here, as a state would
+// gethTree is go-ethereum's trie alone, as no chain uses it. It does not hash its keys here, as a state would
 // before it: the keys are random.
 type gethTree struct{ *trie.Trie }
 
@@ -143,3 +155,56 @@ func (t gethTree) root() []byte {
 	root := t.Hash()
 	return root[:]
 }
+
+// gethState is go-ethereum's trie as its state uses it: keys are hashed, the nodes
+// that a batch made are collected and go into its trie database, whose scheme is by
+// path and which is in memory, and the next batch begins with the trie opened at
+// that root, as state.StateDB does: after a commit its trie is of no more use. The
+// flat state that go-ethereum keeps beside the trie is left out: it is no part of
+// the root.
+type gethState struct {
+	db    *triedb.Database
+	trie  *trie.StateTrie
+	at    common.Hash // the root that trie was opened at
+	block uint64
+}
+
+func startGethState(o *options) (peer, error) {
+	// Room for every node of a million keys in the cache, and the largest buffer
+	// that it takes, so that nothing is read or written twice.
+	const cache, buffer = 1 << 30, 256 << 20
+	config := *pathdb.Defaults
+	config.TrieCleanSize, config.WriteBufferSize = cache, buffer
+	s := &gethState{db: triedb.NewDatabase(rawdb.NewMemoryDatabase(), &triedb.Config{PathDB: &config})}
+	if err := s.open(types.EmptyRootHash); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return grow(o, s)
+}
+
+func (s *gethState) open(root common.Hash) (err error) {
+	s.at = root
+	s.trie, err = trie.NewStateTrie(trie.StateTrieID(root), s.db)
+	return err
+}
+
+func (s *gethState) update(keys, values [][]byte) error {
+	if err := s.trie.UpdateStorageBatch(common.Address{}, keys, values); err != nil {
+		return err
+	}
+	const leaves = true // as for the trie of accounts
+	root, nodes := s.trie.Commit(leaves)
+	if root == s.at {
+		return nil // no block without a change has a layer in the database
+	}
+	s.block++
+	if err := s.db.Update(root, s.at, s.block, trienode.NewWithNodeSet(nodes), triedb.NewStateSet()); err != nil {
+		return err
+	}
+	return s.open(root)
+}
+
+func (s *gethState) root() []byte { return s.at[:] }
+
+// Close implements [io.Closer].
+func (s *gethState) Close() error { return s.db.Close() }
