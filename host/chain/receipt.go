@@ -57,6 +57,16 @@ func readReceipt(r *abi.Reader) (v Receipt) {
 	return v
 }
 
+// DecodeReceipt reads exactly one receipt; events are views into b.
+func DecodeReceipt(b []byte) (Receipt, error) {
+	r := abi.NewReader(b)
+	v := readReceipt(&r)
+	if !r.Done() {
+		return Receipt{}, malformed("receipt")
+	}
+	return v, nil
+}
+
 // Results is what executing a block came to: the events of the two hooks and a
 // receipt for each transaction. It can be recomputed from the block; a node
 // stores it to answer queries.

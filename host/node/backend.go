@@ -21,8 +21,11 @@ func (w *Writer) Schema() *stf.Schema { return w.views.Schema() }
 
 // Submit implements rpc.Backend.
 func (w *Writer) Submit(ctx context.Context, raws [][]byte) []rpc.Submitted {
-	return w.intake.submit(ctx, raws)
+	return w.intake.enqueue(raws).Wait(ctx)
 }
+
+// Enqueue implements rpc.Backend.
+func (w *Writer) Enqueue(raws [][]byte) rpc.Pending { return w.intake.enqueue(raws) }
 
 // openBlock reads the open block on the executor's goroutine, between two
 // transactions, and returns when what it saw is durable.

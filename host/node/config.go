@@ -98,6 +98,8 @@ type RPCConfig struct {
 	MaxSubscriptions      int `mapstructure:"max_subscriptions"`       // of one connection
 	MaxTotalSubscriptions int `mapstructure:"max_total_subscriptions"` // of all together
 	MaxSubscriptionLag    int `mapstructure:"max_subscription_lag"`    // blocks
+	MaxStreamTxs          int `mapstructure:"max_stream_txs"`          // of one submit stream without an answer
+	MaxStreamBytes        int `mapstructure:"max_stream_bytes"`        // the same
 }
 
 // HistoryConfig is `[history]`: how the state after old blocks is read.

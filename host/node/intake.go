@@ -23,12 +23,13 @@ type intake struct {
 	dead    <-chan struct{}
 }
 
-// submission is one call of Submit. results is filled by the goroutine that
+// submission is what was enqueued together. results is filled by the goroutine that
 // answers; whoever takes left to zero closes done.
 type submission struct {
 	results []rpc.Submitted
 	left    atomic.Int64
 	done    chan struct{}
+	dead    <-chan struct{} // the intake's
 }
 
 // ticket names one transaction of a submission; it travels through the core.
@@ -44,21 +45,37 @@ func newIntake(inspect *inspectors, limit int, dead <-chan struct{}) *intake {
 	return &intake{ordered: make(chan *chunk, limit), inspect: inspect, limit: int64(limit), dead: dead}
 }
 
-// submit queues raws and waits until each has its answer or ctx is done; then
-// the transactions that had none yet may or may not be executed.
-func (in *intake) submit(ctx context.Context, raws [][]byte) []rpc.Submitted {
-	s := &submission{results: make([]rpc.Submitted, len(raws)), done: make(chan struct{})}
+// enqueue queues raws and says what they may be waited for with. Calls of one
+// goroutine are executed in the order in which it makes them.
+func (in *intake) enqueue(raws [][]byte) rpc.Pending {
+	s := &submission{results: make([]rpc.Submitted, len(raws)), done: make(chan struct{}), dead: in.dead}
 	s.left.Store(int64(len(raws)))
-	if err := in.enqueue(s, raws); err != nil {
-		return failAll(len(raws), err)
+	if err := in.take(s, raws); err != nil {
+		return rpc.Answered(failAll(len(raws), err))
 	}
+	return s
+}
+
+// Done implements rpc.Pending.
+func (s *submission) Done() bool {
+	select {
+	case <-s.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// Wait implements rpc.Pending. Transactions that have no answer when ctx is done may
+// or may not be executed.
+func (s *submission) Wait(ctx context.Context) []rpc.Submitted {
 	select {
 	case <-s.done:
 		return s.results
 	case <-ctx.Done():
-		return failAll(len(raws), ctx.Err())
-	case <-in.dead:
-		return failAll(len(raws), rpc.ErrStopping)
+		return failAll(len(s.results), ctx.Err())
+	case <-s.dead:
+		return failAll(len(s.results), rpc.ErrStopping)
 	}
 }
 
@@ -70,7 +87,7 @@ func failAll(n int, err error) []rpc.Submitted {
 	return results
 }
 
-func (in *intake) enqueue(s *submission, raws [][]byte) error {
+func (in *intake) take(s *submission, raws [][]byte) error {
 	n := int64(len(raws))
 	if in.waiting.Add(n) > in.limit {
 		in.waiting.Add(-n)

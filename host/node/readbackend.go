@@ -24,6 +24,11 @@ func (r *Reader) Submit(_ context.Context, raws [][]byte) []rpc.Submitted {
 	return failAll(len(raws), rpc.ErrReadOnly)
 }
 
+// Enqueue implements rpc.Backend: as Submit.
+func (r *Reader) Enqueue(raws [][]byte) rpc.Pending {
+	return rpc.Answered(failAll(len(raws), rpc.ErrReadOnly))
+}
+
 // Simulate implements rpc.Backend.
 func (r *Reader) Simulate(ctx context.Context, raw []byte, at api.Ref) (chain.Receipt, chain.BlockID, error) {
 	return r.views.Simulate(ctx, raw, at)

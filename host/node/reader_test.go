@@ -63,6 +63,9 @@ func TestFollow(t *testing.T) {
 	if s := r.Status(); s.Alarm != "" || s.Role != api.RoleRead || s.Tips.Finalized.Block.Height < h {
 		t.Errorf("status %+v", s)
 	}
+	if res := r.Enqueue([][]byte{[]byte("set a b")}).Wait(within(t)); !errors.Is(res[0].Err, rpc.ErrReadOnly) {
+		t.Fatalf("enqueue: %v", res[0].Err)
+	}
 	if res := r.Submit(within(t), [][]byte{[]byte("set a b")}); !errors.Is(res[0].Err, rpc.ErrReadOnly) {
 		t.Errorf("a read node took a transaction: %+v", res)
 	}

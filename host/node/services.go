@@ -127,7 +127,8 @@ func (c *RPCConfig) limits() rpc.Limits {
 		limit *int
 		value int
 	}{{&limits.MaxBodyBytes, c.MaxBodyBytes}, {&limits.MaxBatch, c.MaxBatch}, {&limits.MaxConnections, c.MaxConns}, {&limits.RatePerSecond, c.RatePerSecond},
-		{&limits.MaxSubscriptions, c.MaxSubscriptions}, {&limits.MaxTotalSubscriptions, c.MaxTotalSubscriptions}, {&limits.MaxSubscriptionLag, c.MaxSubscriptionLag}} {
+		{&limits.MaxSubscriptions, c.MaxSubscriptions}, {&limits.MaxTotalSubscriptions, c.MaxTotalSubscriptions}, {&limits.MaxSubscriptionLag, c.MaxSubscriptionLag},
+		{&limits.MaxStreamTxs, c.MaxStreamTxs}, {&limits.MaxStreamBytes, c.MaxStreamBytes}} {
 		if o.value != 0 {
 			*o.limit = o.value
 		}

@@ -175,14 +175,38 @@ func TestHookTrapStopsTheWriter(t *testing.T) {
 	}
 }
 
+// TestEnqueueInOrder: what one goroutine enqueues is executed in the order of its
+// calls, while nobody waits for any of it (rpc.Backend).
+func TestEnqueueInOrder(t *testing.T) {
+	g := testGenesis()
+	w, run := startWriter(t, testConfig(initDir(t, g), g), deps())
+	defer run.mustStop()
+	var all []rpc.Pending
+	for i := range 50 {
+		all = append(all, w.Enqueue([][]byte{fmt.Appendf(nil, "set a%d b", i), fmt.Appendf(nil, "set c%d d", i)}))
+	}
+	var last rpc.Submitted
+	for i, p := range all {
+		for _, r := range p.Wait(within(t)) {
+			if r.Err != nil || r.Height < last.Height || r.Height == last.Height && r.Index <= last.Index && last.Height > 0 {
+				t.Fatalf("submission %d is at %d/%d, the one before at %d/%d: %v", i, r.Height, r.Index, last.Height, last.Index, r.Err)
+			}
+			last = r
+		}
+		if !p.Done() {
+			t.Fatal("answered and not done")
+		}
+	}
+}
+
 // A full queue is an answer, not a wait; what is in it is still answered.
 func TestBusy(t *testing.T) {
 	in := newIntake(&inspectors{jobs: make(chan *chunk, 8)}, 3, nil)
 	raws := [][]byte{{1}, {2}}
 	first := make(chan []rpc.Submitted, 1)
-	go func() { first <- in.submit(context.Background(), raws) }()
+	go func() { first <- in.enqueue(raws).Wait(context.Background()) }()
 	c := <-in.ordered
-	if res := in.submit(context.Background(), raws); !errors.Is(res[0].Err, rpc.ErrBusy) || !errors.Is(res[1].Err, rpc.ErrBusy) {
+	if res := in.enqueue(raws).Wait(context.Background()); !errors.Is(res[0].Err, rpc.ErrBusy) || !errors.Is(res[1].Err, rpc.ErrBusy) {
 		t.Fatalf("beyond the limit: %+v", res)
 	}
 	for i := range c.tag.([]ticket) {
@@ -195,7 +219,7 @@ func TestBusy(t *testing.T) {
 		t.Fatalf("%d transactions still count", n)
 	}
 	in.stop()
-	if res := in.submit(context.Background(), raws); !errors.Is(res[0].Err, rpc.ErrStopping) {
+	if res := in.enqueue(raws).Wait(context.Background()); !errors.Is(res[0].Err, rpc.ErrStopping) {
 		t.Fatalf("after stop: %+v", res)
 	}
 }

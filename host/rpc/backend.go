@@ -33,6 +33,9 @@ type Backend interface {
 	// may come in between. The backend may keep raws; nobody writes to them.
 	// There are 1 to MaxTxs of them, each of 1 to abi.MaxTxBytes bytes.
 	Submit(ctx context.Context, raws [][]byte) []Submitted
+	// Enqueue is Submit without the wait. It returns at once, and what one goroutine
+	// enqueues is executed in the order of its calls, whatever is still waited for.
+	Enqueue(raws [][]byte) Pending
 	// Simulate executes a transaction after the block at ref (pending: after the
 	// open block's transactions so far) on a scratch state, and keeps nothing. The
 	// result names the block that the state is of.
@@ -85,6 +88,23 @@ type Submitted struct {
 	Index   int
 	Err     error
 }
+
+// Pending is transactions that were enqueued together.
+type Pending interface {
+	// Done reports whether Wait would return at once.
+	Done() bool
+	// Wait is the second half of [Backend.Submit]. One goroutine calls it, once.
+	Wait(ctx context.Context) []Submitted
+}
+
+// Answered is the [Pending] of transactions that nobody has to wait for.
+type Answered []Submitted
+
+// Done implements [Pending].
+func (Answered) Done() bool { return true }
+
+// Wait implements [Pending].
+func (a Answered) Wait(context.Context) []Submitted { return a }
 
 // Located is a transaction in a block. Block.Hash is zero while the block is
 // open.

@@ -54,7 +54,7 @@ func TestMethodsDocument(t *testing.T) {
 	for name, value := range map[string]any{
 		"max_body_bytes": l.MaxBodyBytes, "max_batch": l.MaxBatch, "max_txs": l.MaxTxs, "max_response_bytes": l.MaxResponseBytes, "max_held_bytes": l.MaxHeldBytes,
 		"max_connections": l.MaxConnections, "max_per_address": l.MaxPerAddress, "max_concurrent": l.MaxConcurrent, "max_session_calls": l.MaxSessionCalls,
-		"max_session_bytes": l.MaxSessionBytes, "max_subscriptions": l.MaxSubscriptions, "max_total_subscriptions": l.MaxTotalSubscriptions, "max_subscription_lag": l.MaxSubscriptionLag, "rate_per_second": l.RatePerSecond, "rate_burst": l.RateBurst, "max_rated_addresses": l.MaxRatedAddresses,
+		"max_session_bytes": l.MaxSessionBytes, "max_stream_txs": l.MaxStreamTxs, "max_stream_bytes": l.MaxStreamBytes, "max_subscriptions": l.MaxSubscriptions, "max_total_subscriptions": l.MaxTotalSubscriptions, "max_subscription_lag": l.MaxSubscriptionLag, "rate_per_second": l.RatePerSecond, "rate_burst": l.RateBurst, "max_rated_addresses": l.MaxRatedAddresses,
 		"header_timeout": l.HeaderTimeout, "read_timeout": l.ReadTimeout, "call_timeout": l.CallTimeout, "write_timeout": l.WriteTimeout, "idle_timeout": l.IdleTimeout, "ping_interval": l.PingInterval,
 	} {
 		if row := fmt.Sprintf("| `%s` | %v |", name, value); !strings.Contains(string(b), row) {

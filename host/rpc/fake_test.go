@@ -41,10 +41,11 @@ type fakeNode struct {
 	schema *stf.Schema
 	blocks []*chain.Block
 	checks []api.Check
-	hook   func(raws [][]byte) // called by Submit before anything else
+	hook   func(raws [][]byte) // called before transactions are executed
 
 	mu      sync.Mutex
 	submits [][][]byte
+	last    chan struct{} // of what was enqueued last
 }
 
 func newFake(t testing.TB) *fakeNode {
@@ -111,9 +112,77 @@ func (f *fakeNode) Schema() *stf.Schema { return f.schema }
 func (f *fakeNode) Health() []api.Check { return f.checks }
 
 func (f *fakeNode) Submit(ctx context.Context, raws [][]byte) []Submitted {
+	f.record(raws)
+	return f.outcome(ctx, raws)
+}
+
+func (f *fakeNode) record(raws [][]byte) {
 	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.submits = append(f.submits, raws)
-	f.mu.Unlock()
+}
+
+// Enqueue panics at once where Submit does.
+func (f *fakeNode) Enqueue(raws [][]byte) Pending {
+	f.record(raws)
+	for _, raw := range raws {
+		switch raw[0] {
+		case 5:
+			panic("five")
+		case 6:
+			invariant.Hold(false, "six")
+		}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	p := &fakePending{node: f, raws: raws, after: f.last, done: make(chan struct{})}
+	f.last = p.done
+	go p.run()
+	return p
+}
+
+// fakePending is answered once those before are.
+type fakePending struct {
+	node        *fakeNode
+	raws        [][]byte
+	after, done chan struct{}
+	results     []Submitted
+}
+
+func (p *fakePending) run() {
+	if p.after != nil {
+		<-p.after
+	}
+	if p.raws[0][0] == 7 && p.node.hook == nil {
+		return // never
+	}
+	p.results = p.node.outcome(context.Background(), p.raws)
+	close(p.done)
+}
+
+func (p *fakePending) Done() bool {
+	select {
+	case <-p.done:
+		return true
+	default:
+		return false
+	}
+}
+
+func (p *fakePending) Wait(ctx context.Context) []Submitted {
+	select {
+	case <-p.done:
+		return p.results
+	case <-ctx.Done():
+		failed := make([]Submitted, len(p.raws))
+		for i := range failed {
+			failed[i].Err = fmt.Errorf("transaction %d: %w", i, ctx.Err())
+		}
+		return failed
+	}
+}
+
+func (f *fakeNode) outcome(ctx context.Context, raws [][]byte) []Submitted {
 	if f.hook != nil {
 		f.hook(raws)
 	}

@@ -15,6 +15,9 @@ import (
 type gatherer struct {
 	net.Conn
 	timeout time.Duration // for one write of the system
+	// drained, if set, is called before more is read from the network: everything that
+	// was has been used.
+	drained func()
 
 	// mine is the right to touch what follows and to write. It is no mutex because it
 	// is held while a slow client takes its time.
@@ -68,6 +71,14 @@ func (g *gatherer) release() error {
 	giveBuffer(g.held)
 	g.held = nil
 	return err
+}
+
+// Read implements [io.Reader].
+func (g *gatherer) Read(b []byte) (int, error) {
+	if g.drained != nil {
+		g.drained()
+	}
+	return g.Conn.Read(b)
 }
 
 // Write implements [io.Writer].

@@ -361,6 +361,7 @@ func (s *Server) serveHelp(w http.ResponseWriter, r *http.Request) {
 	io.WriteString(w, sprintf(`Kaizen %s, %s node of chain %d, module %s %s.
 
   JSON-RPC 2.0   POST /   and WebSocket /ws
+  transactions   WebSocket /ws with subprotocol %s
   health         GET /livez, GET /readyz
   metrics        GET /metrics
 
@@ -369,7 +370,7 @@ func (s *Server) serveHelp(w http.ResponseWriter, r *http.Request) {
 
 Methods:
   %s
-`, info.Versions.Kaizen, info.Role, info.ChainID, info.Module.Name, info.Module.Version, cleanHost(r.Host), strings.Join(names, "\n  ")))
+`, info.Versions.Kaizen, info.Role, info.ChainID, info.Module.Name, info.Module.Version, api.SubmitProtocol, cleanHost(r.Host), strings.Join(names, "\n  ")))
 }
 
 // cleanHost is a Host header that is safe to repeat.

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"sync/atomic"
 	"time"
+
+	"github.com/kaizenchain/kaizen/stf-modules/abi"
 )
 
 // Limits bound what clients can make a node spend. [DefaultLimits] are meant to
@@ -20,6 +22,8 @@ type Limits struct {
 	MaxConcurrent         int // requests being executed
 	MaxSessionCalls       int // requests of one WebSocket connection under way
 	MaxSessionBytes       int // answers that one WebSocket client leaves unread
+	MaxStreamTxs          int // transactions of one submit stream without an answer; above, it is not read
+	MaxStreamBytes        int // of these
 	MaxSubscriptions      int // subscriptions of one WebSocket connection
 	MaxTotalSubscriptions int // subscriptions of all clients together
 	MaxSubscriptionLag    int // blocks that a subscriber who was up to date may fall behind
@@ -43,7 +47,7 @@ func DefaultLimits() Limits {
 	return Limits{
 		MaxBodyBytes: 5 << 20, MaxBatch: 1000, MaxTxs: 1000, MaxResponseBytes: 16 << 20, MaxHeldBytes: 256 << 20,
 		MaxConnections: 500, MaxPerAddress: 100, MaxConcurrent: 256, MaxSessionCalls: 64, MaxSessionBytes: 32 << 20,
-		MaxSubscriptions: 64, MaxTotalSubscriptions: 10_000, MaxSubscriptionLag: 600,
+		MaxStreamTxs: 4096, MaxStreamBytes: 4 << 20, MaxSubscriptions: 64, MaxTotalSubscriptions: 10_000, MaxSubscriptionLag: 600,
 		RatePerSecond: 5000, RateBurst: 10_000, MaxRatedAddresses: 65_536,
 		HeaderTimeout: 5 * time.Second, ReadTimeout: 15 * time.Second, CallTimeout: 10 * time.Second,
 		WriteTimeout: 15 * time.Second, IdleTimeout: 2 * time.Minute, PingInterval: 20 * time.Second,
@@ -61,6 +65,7 @@ func (l *Limits) Validate() error {
 		{"max_response_bytes", l.MaxResponseBytes, 1 << 10}, {"max_held_bytes", l.MaxHeldBytes, l.MaxBodyBytes + l.MaxResponseBytes},
 		{"max_connections", l.MaxConnections, 1}, {"max_per_address", l.MaxPerAddress, 1}, {"max_concurrent", l.MaxConcurrent, 1},
 		{"max_session_calls", l.MaxSessionCalls, 1}, {"max_session_bytes", l.MaxSessionBytes, l.MaxResponseBytes},
+		{"max_stream_txs", l.MaxStreamTxs, 1}, {"max_stream_bytes", l.MaxStreamBytes, abi.MaxTxBytes},
 		{"max_subscriptions", l.MaxSubscriptions, 1}, {"max_total_subscriptions", l.MaxTotalSubscriptions, 1}, {"max_subscription_lag", l.MaxSubscriptionLag, 1},
 		{"rate_per_second", l.RatePerSecond, 0}, {"rate_burst", l.RateBurst, max(l.MaxBatch, l.MaxTxs)}, {"max_rated_addresses", l.MaxRatedAddresses, 1},
 	} {

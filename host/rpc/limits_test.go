@@ -47,6 +47,8 @@ func TestLimitsAreChecked(t *testing.T) {
 		"rpc.max_batch is 0, want 1 or more": func(l *Limits) { l.MaxBatch = 0 },
 		"rpc.max_held_bytes":                 func(l *Limits) { l.MaxHeldBytes = l.MaxBodyBytes },
 		"rpc.rate_burst":                     func(l *Limits) { l.RateBurst = l.MaxTxs - 1 },
+		"rpc.max_stream_txs":                 func(l *Limits) { l.MaxStreamTxs = 0 },
+		"rpc.max_stream_bytes":               func(l *Limits) { l.MaxStreamBytes = 100 },
 		"rpc.max_session_bytes":              func(l *Limits) { l.MaxSessionBytes = l.MaxResponseBytes - 1 },
 		"rpc.read_timeout is 0s":             func(l *Limits) { l.ReadTimeout = 0 },
 	} {
@@ -351,11 +353,17 @@ func TestHTTPClientThatReadsNothing(t *testing.T) {
 // rawWS upgrades a connection by hand, so that a test can misbehave on it.
 func rawWS(t *testing.T, w *world) net.Conn {
 	t.Helper()
+	return upgraded(t, w, "")
+}
+
+// upgraded is rawWS with more header fields, each with its line end.
+func upgraded(t *testing.T, w *world, fields string) net.Conn {
+	t.Helper()
 	conn, err := w.net.dial(t.Context(), "", "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	io.WriteString(conn, "GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n")
+	io.WriteString(conn, "GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"+fields+"\r\n")
 	answer, err := http.ReadResponse(bufio.NewReaderSize(conn, 16), nil)
 	if err != nil || answer.StatusCode != http.StatusSwitchingProtocols {
 		t.Fatalf("upgrade: %v %v", answer, err)

@@ -21,6 +21,7 @@ type metrics struct {
 	notified      [topicCount]prometheus.Counter // the same, looked up once
 	closed        *prometheus.CounterVec
 	unknown       methodMetrics
+	stream        methodMetrics
 }
 
 // limitNames are the values of the label limit (RPC.md, Metrics).
@@ -43,11 +44,11 @@ const unknownMethod = "unknown"
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	m := &metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kaizen_rpc_requests_total",
-			Help: "JSON-RPC calls answered, by method and error code (0: success)."}, []string{"method", "code"}),
+			Help: "JSON-RPC calls and transactions of submit streams answered, by method and error code (0: success)."}, []string{"method", "code"}),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "kaizen_rpc_request_seconds",
-			Help: "Time to execute a JSON-RPC call, by method.", Buckets: figures.Seconds()}, []string{"method"}),
+			Help: "Time to execute a JSON-RPC call, or what a submit stream submits together, by method.", Buckets: figures.Seconds()}, []string{"method"}),
 		connections: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "kaizen_rpc_connections",
-			Help: "Open connections: tcp counts all of them, ws the WebSocket ones among them."}, []string{"transport"}),
+			Help: "Open connections: tcp counts all of them, ws the WebSocket ones among them, stream the submit streams among these."}, []string{"transport"}),
 		limited: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kaizen_rpc_limited_total",
 			Help: "Requests and connections turned away, by limit."}, []string{"limit"}),
 		subscriptions: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "kaizen_rpc_subscriptions",
@@ -73,7 +74,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 			return nil, err
 		}
 	}
-	m.unknown = m.method(unknownMethod)
+	m.unknown, m.stream = m.method(unknownMethod), m.method(submitStream)
 	return m, nil
 }
 

@@ -1,7 +1,8 @@
 // Package rpc is a node's front door: JSON-RPC 2.0 over HTTP POST and over
-// WebSocket at /ws, GET /livez, /readyz and /metrics, POST /admin/… for the
+// WebSocket at /ws, a binary stream of transactions there, GET /livez, /readyz and /metrics, POST /admin/… for the
 // operator, and the limits that keep clients from hurting the node or each other.
-// RPC.md lists the methods, ERRORS.md the error codes; host/rpc/api holds the
+// RPC.md lists the methods, ERRORS.md the error codes, SUBMIT.md has the bytes of the
+// stream; host/rpc/api holds the
 // shapes, host/rpc/client the Go client.
 //
 // It asks the node everything through [Backend]. It must not import another
@@ -13,6 +14,7 @@
 //	                             send…: Backend.Submit, neighbours together
 //	                             else:  method.run
 //	blocks ─ hub ─▶ notifications ─▶ the sessions that subscribed
+//	stream ─ whole transactions ─▶ Backend.Enqueue, in order ─▶ answers, in order
 //
 // HTTP and WebSocket differ only in how bytes arrive and leave. A listener is
 // opened by the caller and given to [Server.Serve]; [Server.Shutdown] drains.

@@ -62,7 +62,8 @@ type outgoing struct {
 	done func()
 }
 
-// serveWS turns a request into a session and runs it.
+// serveWS turns a request into a session, or into a stream if it asks for that
+// subprotocol, and runs it.
 func (s *Server) serveWS(w http.ResponseWriter, r *http.Request) {
 	if !strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
 		w.Header().Set("Upgrade", "websocket")
@@ -76,12 +77,18 @@ func (s *Server) serveWS(w http.ResponseWriter, r *http.Request) {
 	defer s.sessions.Done()
 	out := gathering{ResponseWriter: w, timeout: s.limits.WriteTimeout}
 	// The caller's origin has been checked for every path alike.
-	conn, err := websocket.Accept(&out, r, &websocket.AcceptOptions{InsecureSkipVerify: true, CompressionMode: websocket.CompressionDisabled})
+	conn, err := websocket.Accept(&out, r, &websocket.AcceptOptions{InsecureSkipVerify: true, CompressionMode: websocket.CompressionDisabled, Subprotocols: []string{api.SubmitProtocol}})
 	if err != nil {
 		return // Accept has answered
 	}
 	s.metrics.connections.WithLabelValues("ws").Inc()
 	defer s.metrics.connections.WithLabelValues("ws").Dec()
+	if conn.Subprotocol() == api.SubmitProtocol {
+		s.metrics.connections.WithLabelValues("stream").Inc()
+		defer s.metrics.connections.WithLabelValues("stream").Dec()
+		s.newStream(conn, out.conn, callerAt(r.RemoteAddr)).run()
+		return
+	}
 	s.newSession(conn, out.conn, callerAt(r.RemoteAddr)).run()
 }
 

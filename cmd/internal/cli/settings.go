@@ -110,6 +110,8 @@ func Settings() []Setting {
 		integer("rpc.max_subscriptions", "subscriptions of one WebSocket connection; 0: the default", 0, 1_000_000),
 		integer("rpc.max_total_subscriptions", "subscriptions of all clients together; 0: the default", 0, 10_000_000),
 		integer("rpc.max_subscription_lag", "blocks that a subscriber who was up to date may fall behind; 0: the default", 0, 1_000_000_000),
+		integer("rpc.max_stream_txs", "transactions of one submit stream without an answer; 0: the default", 0, 10_000_000),
+		integer("rpc.max_stream_bytes", "bytes of these; 0: the default", 0, 1<<30),
 		integer("rpc.rate_per_second", "calls per second and address, loopback exempt; 0: the default", 0, 1_000_000_000),
 
 		integer("history.blocks", "blocks back for which the state is in memory", 1, 10_000_000),
