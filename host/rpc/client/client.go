@@ -11,6 +11,7 @@
 //	var e *client.Error; errors.As(err, &e)          the node answered: no
 //	errors.Is(err, client.ErrUnreachable)            nobody answered
 //	for n, err := range c.SubscribeBlocks(ctx, client.From{}) { … }
+//	s, err := c.Stream(ctx)                          many transactions under way
 //
 // A Client may be used by any number of goroutines at once.
 package client
@@ -126,7 +127,8 @@ func New(rawURL string, options ...Option) (*Client, error) {
 // URL is where the client calls.
 func (c *Client) URL() string { return c.url }
 
-// Close closes every connection. Calls under way fail.
+// Close closes every connection of calls; those under way fail. Subscriptions and
+// streams have connections of their own.
 func (c *Client) Close() error {
 	err := c.transport.close()
 	c.http.CloseIdleConnections()

@@ -278,25 +278,31 @@ func (s *stream) origin() any {
 	return s.last
 }
 
-func (s *stream) dial(ctx context.Context) error {
-	c := s.client
+func (s *stream) dial(ctx context.Context) (err error) {
+	s.conn, err = s.client.dialWS(ctx, func() {
+		if t := s.pinged.Load(); t != nil {
+			t.Reset(silence)
+		}
+	})
+	return err
+}
+
+// dialWS opens a WebSocket of its own. pinged is called for each ping.
+func (c *Client) dialWS(ctx context.Context, pinged func(), protocols ...string) (*websocket.Conn, error) {
 	url := c.url
 	if !strings.HasPrefix(url, "ws") {
 		url = "ws" + strings.TrimPrefix(c.base, "http") + "/ws"
 	}
-	conn, _, err := websocket.Dial(ctx, url, &websocket.DialOptions{HTTPClient: c.http, CompressionMode: websocket.CompressionDisabled,
+	conn, _, err := websocket.Dial(ctx, url, &websocket.DialOptions{HTTPClient: c.http, CompressionMode: websocket.CompressionDisabled, Subprotocols: protocols,
 		OnPingReceived: func(context.Context, []byte) bool {
-			if t := s.pinged.Load(); t != nil {
-				t.Reset(silence)
-			}
+			pinged()
 			return true
 		}})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	conn.SetReadLimit(MaxAnswerBytes)
-	s.conn = conn
-	return nil
+	return conn, nil
 }
 
 func (s *stream) hangUp() {
