@@ -94,6 +94,7 @@ type bench struct {
 	recover1 float64  // processor time of one recovery, µs, when it was measured last
 	child    *child
 	counters *counters
+	evKeys   int       // numbered keys that ev-node's test application has from this run
 	executes [2]Spread // of one transfer, ns: execute; admit and execute
 	perTx    Spread    // processor time of the whole write node for one transfer, µs
 }
@@ -184,8 +185,12 @@ func around(limit func() (float64, error), measured func() (float64, error)) (ro
 
 // repeat is rounds of [around].
 func (b *bench) repeat(limit, measured func() (float64, error)) ([]round, error) {
+	return b.repeatTimes(b.rounds, limit, measured)
+}
+
+func (b *bench) repeatTimes(n int, limit, measured func() (float64, error)) ([]round, error) {
 	var rounds []round
-	for range b.rounds {
+	for range n {
 		if err := b.ctx.Err(); err != nil {
 			return nil, err
 		}

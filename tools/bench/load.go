@@ -213,6 +213,19 @@ func (p *poster) postAll(ctx context.Context, raws [][]byte) (time.Duration, err
 	return spreadOut(len(calls), func(i int) error { return p.post(ctx, bodies[i], len(calls[i])) })
 }
 
+// postInTurn is [poster.postAll] for load whose order counts.
+func (p *poster) postInTurn(ctx context.Context, raws [][]byte) (time.Duration, error) {
+	calls := slices.Collect(slices.Chunk(raws, batchSize))
+	bodies := requests(calls)
+	start := time.Now()
+	for i, body := range bodies {
+		if err := p.post(ctx, body, len(calls[i])); err != nil {
+			return 0, err
+		}
+	}
+	return time.Since(start), nil
+}
+
 // sample is one answer of paced load.
 type sample struct {
 	sent time.Time

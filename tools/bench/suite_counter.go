@@ -20,6 +20,7 @@ type counters struct {
 	n        int    // how many there are
 	turn     int    // whose turn it is
 	sequence uint64 // that it expects
+	ones     uint64 // sequence of the counter that is the only one of its load
 }
 
 // load adds to the next n counters, of which there are so many: none comes twice,
@@ -32,6 +33,18 @@ func (c *counters) load(n int) [][]byte {
 		if c.turn++; c.turn == c.n {
 			c.turn, c.sequence = 0, c.sequence+1
 		}
+	}
+	return raws
+}
+
+// loadOne adds to one more counter only, n times. Its sequence numbers say in which
+// order.
+func (c *counters) loadOne(n int) [][]byte {
+	raws := make([][]byte, n)
+	for i := range raws {
+		t := counter.Tx{Counter: uint64(c.n), Sequence: c.ones, Amount: 1}
+		raws[i] = t.Append(make([]byte, 0, counter.TxBytes))
+		c.ones++
 	}
 	return raws
 }

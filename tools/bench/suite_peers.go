@@ -82,13 +82,16 @@ type peerProcess struct {
 	in        io.WriteCloser
 	out       *json.Decoder
 	cpu       []float64 // of each round, µs for each of what it does
+	keys      int       // numbered keys that a key-value application has
 	elsewhere bool      // the peer is in yet another process, whose time is not seen
+	slows     bool      // each round makes the next slower: few rounds, and longer ones
 }
 
 // peerAnswer is what a round of a peer came to.
 type peerAnswer struct {
 	Rate  float64 `json:"rate"` // a second
 	CPU   float64 `json:"cpu"`  // processor time for each, µs
+	Keys  int     `json:"keys"` // numbered keys that it has now
 	Error string  `json:"error"`
 }
 
@@ -112,11 +115,12 @@ func (b *bench) startPeer(name string, flags ...string) (*peerProcess, error) {
 	p.out = json.NewDecoder(out)
 	var hello struct {
 		Peer string `json:"peer"`
+		Keys int    `json:"keys"`
 	}
 	if err := p.out.Decode(&hello); err != nil {
 		return nil, errors.Join(fmt.Errorf("start peer %s: %w", name, err), p.close())
 	}
-	p.title = hello.Peer
+	p.title, p.keys = hello.Peer, hello.Keys
 	return p, nil
 }
 
@@ -136,6 +140,7 @@ func (p *peerProcess) round(d time.Duration) (float64, error) {
 	if err := p.out.Decode(&a); err != nil {
 		return 0, fmt.Errorf("peer %s: %w", p.title, err)
 	}
+	p.keys = a.Keys
 	if a.Error != "" {
 		return 0, fmt.Errorf("peer %s: %s", p.title, a.Error)
 	}
@@ -153,7 +158,7 @@ func (b *bench) besidePeer(p *peerProcess, figure string, goal *Bound, note stri
 	}
 	p.cpu = nil
 	var cpu, generator, theirs []float64
-	rounds, err := b.repeat(func() (float64, error) { return p.round(b.slice() / 2) }, func() (float64, error) {
+	rounds, err := b.repeatTimes(b.roundsBeside(p.slows), func() (float64, error) { return p.round(p.slice(b.slice())) }, func() (float64, error) {
 		w, err := ours()
 		cpu, generator = append(cpu, microseconds(w.cpu())/float64(w.n)), append(generator, microseconds(w.generator)/float64(w.n))
 		return perSecond(w.n, w.took), err
@@ -172,6 +177,26 @@ func (b *bench) besidePeer(p *peerProcess, figure string, goal *Bound, note stri
 		b.add(costs(figure+": processor time for one", p.title, cpu, theirs))
 	}
 	return nil
+}
+
+// slice is how long a round of the peer is, of which there are two for one of ours:
+// half as long, unless a block of the peer may take longer than that.
+func (p *peerProcess) slice(ours time.Duration) time.Duration {
+	if p.slows {
+		return ours
+	}
+	return ours / 2
+}
+
+// rarely is how many rounds a row has at most whose peer becomes slower by each.
+const rarely = 3
+
+// roundsBeside is how many rounds a row has.
+func (b *bench) roundsBeside(slows bool) int {
+	if slows {
+		return min(b.rounds, rarely)
+	}
+	return b.rounds
 }
 
 // costs is a figure of processor time, µs, beside the peer's.
@@ -264,8 +289,22 @@ type nodeRow struct {
 	ours    *way
 	txBytes int // of the peer's transactions, as long as ours
 	goal    *Bound
-	ownKeys bool // of the peer's transactions
+	callers int    // of the peer
+	set     string // the keys of the peer's transactions (tools/peers has the same words)
 }
+
+// Which keys a peer's transactions set.
+const (
+	setOne    = "one"    // all the same
+	setNew    = "new"    // each a key of its own
+	setLoaded = "loaded" // random ones of as many as there are accounts, set before the rounds
+)
+
+// slows says whether the peer has more and more to do for a block.
+func (row *nodeRow) slows() bool { return row.set != setOne }
+
+// inTurn says whether a call of ours waits for the one before.
+func (row *nodeRow) inTurn() bool { return row.ours.callers == 1 }
 
 // peerNodes is transactions over HTTP.
 func (b *bench) peerNodes(names []string) error {
@@ -285,11 +324,15 @@ func (b *bench) peerNodes(names []string) error {
 	transfers, most := b.chain.wallets.load, 2*b.roundSize(rate)
 	length := len(b.signatures()[0].raw)
 	for _, row := range []*nodeRow{
-		{signed, b.calls(n, transfers, b.roundSize(rate), most), length, atLeast(1), false},
-		{signed, b.ones(n, transfers, firstRound, most), length, atLeast(1), false},
-		{unsigned, b.counterCalls(c), counter.TxBytes, atLeast(5), false},
-		{unsigned, b.counterOnes(c), counter.TxBytes, atLeast(5), false},
-		{unsigned, b.counterCalls(c), counter.TxBytes, atLeast(5), true}, // last: it slows the peer for good
+		{signed, b.calls(n, transfers, b.roundSize(rate), most), length, atLeast(1), workers, setOne},
+		{signed, b.ones(n, transfers, firstRound, most), length, atLeast(1), singleConns, setOne},
+		{unsigned, b.counterCalls(c), counter.TxBytes, atLeast(5), workers, setOne},
+		{unsigned, b.counterInTurn(c), counter.TxBytes, atLeast(5), workers, setOne},
+		{unsigned, b.counterOnes(c), counter.TxBytes, atLeast(5), singleConns, setOne},
+		// These slow the peer for good: each key that a block sets is one more pair of its root.
+		{unsigned, b.counterCalls(c), counter.TxBytes, atLeast(5), workers, setNew},
+		{unsigned, b.counterCalls(c), counter.TxBytes, atLeast(5), workers, setLoaded},
+		{signed, b.calls(n, transfers, b.roundSize(rate), most), length, atLeast(1), workers, setLoaded},
 	} {
 		err := b.peerRow(names, row)
 		row.ours.close()
@@ -303,12 +346,12 @@ func (b *bench) peerNodes(names []string) error {
 // peerRow measures beside each peer that has such requests.
 func (b *bench) peerRow(names []string, row *nodeRow) error {
 	for _, name := range names {
-		if name == "cometbft" && (row.ours.atOnce == 1 || row.ownKeys) {
+		if name == "cometbft" && (row.ours.atOnce == 1 || row.slows() || row.inTurn()) {
 			continue // it takes calls of many, and all its rows have keys of their own
 		}
 		err := b.peerNode(name, row)
-		if err != nil && row.ownKeys && b.ctx.Err() == nil {
-			b.say("peers: %s with keys of their own has no figure: %v", name, err) // it takes only so many
+		if err != nil && row.slows() && b.ctx.Err() == nil {
+			b.say("peers: %s, %s, with %s keys has no figure: %v", name, row.figure, row.set, err) // it takes only so many
 			continue
 		}
 		if err != nil {
@@ -319,12 +362,9 @@ func (b *bench) peerRow(names []string, row *nodeRow) error {
 }
 
 func (b *bench) peerNode(name string, row *nodeRow) (err error) {
-	flags := []string{"-tx-bytes", strconv.Itoa(row.txBytes), "-callers", strconv.Itoa(row.ours.callers), "-at-once", strconv.Itoa(row.ours.atOnce),
-		"-own-keys=" + strconv.FormatBool(row.ownKeys)}
-	figure, note := row.figure+", "+row.ours.name, "the peer's are unsigned key-value pairs of the same length"
+	flags := []string{"-tx-bytes", strconv.Itoa(row.txBytes), "-callers", strconv.Itoa(row.callers), "-at-once", strconv.Itoa(row.ours.atOnce)}
 	if name == "evnode" {
-		flags = append(flags, "-url", b.evNode)
-		note += map[bool]string{false: ", which all set one key", true: ", each with a key of its own, as ours"}[row.ownKeys]
+		flags = append(flags, b.evNodeFlags(row)...)
 	} else {
 		dir, err := os.MkdirTemp(b.temp, name)
 		if err != nil {
@@ -338,10 +378,42 @@ func (b *bench) peerNode(name string, row *nodeRow) (err error) {
 	}
 	defer func() { err = errors.Join(err, p.close()) }()
 	if p.elsewhere = name == "evnode"; p.elsewhere {
-		p.title = "ev-node's test application"
+		p.title = "ev-node's test application" + map[string]string{setNew: " with a new key each", setLoaded: " with as many keys"}[row.set]
+		p.slows = row.slows()
+		defer func() { b.evKeys = p.keys }()
 	}
-	if row.ownKeys {
-		p.title += ", own keys"
+	return b.besidePeer(p, row.figure+", "+row.ours.name, row.goal, row.note(name, p.keys), func() (work, error) { return row.ours.round(b) })
+}
+
+// evNodeFlags say which keys it sets. It goes through all pairs it ever wrote for
+// each block, so that what the rounds of a row add is bounded: by new keys no more
+// than there are accounts, by loaded ones as many bytes a round as a quarter of the
+// keys have in the shortest transactions. A first round is not cut short.
+func (b *bench) evNodeFlags(row *nodeRow) []string {
+	most := 0
+	switch row.set {
+	case setNew:
+		most = max(firstRound, b.accounts/(2*b.roundsBeside(row.slows())+1))
+	case setLoaded:
+		most = max(firstRound, b.accounts/4*counter.TxBytes/row.txBytes)
 	}
-	return b.besidePeer(p, figure, row.goal, note, func() (work, error) { return row.ours.round(b) })
+	return []string{"-url", b.evNode, "-set", row.set, "-load", strconv.Itoa(b.accounts), "-keys-made", strconv.Itoa(b.evKeys), "-round-most", strconv.Itoa(most)}
+}
+
+// note says what differs.
+func (row *nodeRow) note(peer string, keys int) string {
+	note := "the peer's are unsigned key-value pairs of the same length"
+	if peer != "evnode" {
+		return note
+	}
+	switch row.set {
+	case setNew:
+		return note + ", each with a new key; ours go to counters that are there"
+	case setLoaded:
+		return fmt.Sprintf("%s, which set random ones of %s keys that it has", note, grouped(strconv.Itoa(keys)))
+	}
+	if row.inTurn() {
+		return note + ", which all set one key; ours add to one counter, whose sequence numbers let no call overtake another"
+	}
+	return note + ", which all set one key"
 }

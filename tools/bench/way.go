@@ -74,7 +74,16 @@ func (b *bench) ones(n *child, load func(n int) [][]byte, first, most int) *way 
 const firstRound = 10_000
 
 func (b *bench) counterCalls(c *counters) *way { return b.calls(c.node, c.load, firstRound, c.n) }
-func (b *bench) counterOnes(c *counters) *way  { return b.ones(c.node, c.load, firstRound, c.n) }
+
+// counterInTurn is load to one counter, whose transactions have an order: a call
+// follows the answer of the one before.
+func (b *bench) counterInTurn(c *counters) *way {
+	p := newPoster(c.node.RPC)
+	return &way{name: fmt.Sprintf("calls of %d in turn to one counter", batchSize), callers: 1, atOnce: batchSize, node: c.node,
+		load: c.loadOne, send: p.postInTurn, close: p.close, next: firstRound, most: c.n}
+}
+
+func (b *bench) counterOnes(c *counters) *way { return b.ones(c.node, c.load, firstRound, c.n) }
 
 // singleConns is how many connections requests with one transaction come over: an
 // answer waits for the disk, so that one connection cannot carry many a second.
@@ -175,6 +184,8 @@ func (c *singleConn) call(request []byte) error {
 	return c.answer()
 }
 
+// answer reads one answer. tools/peers reads headers with the same lines
+// (skipAnswer) and says why it has them for itself.
 func (c *singleConn) answer() error {
 	status, err := c.in.ReadSlice('\n')
 	switch {

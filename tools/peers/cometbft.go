@@ -62,7 +62,7 @@ func startCometBFT(o *options) (peer, error) {
 	}
 	c := &cometBFT{app: &counted{Application: kvstore.NewInMemoryApplication()}, url: "http://" + rpc,
 		http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: o.callers, DisableCompression: true}}}
-	c.offered = &offered{txs: keyValues{length: o.txBytes}, callers: o.callers, atOnce: o.atOnce, prepare: broadcasts, send: c.send,
+	c.offered = &offered{txs: keyValues{length: o.txBytes, set: setNew}, callers: o.callers, atOnce: o.atOnce, patience: stalled, prepare: broadcasts, send: c.send,
 		done: func(context.Context) (int, error) { return int(c.app.committed.Load()), nil }}
 	if c.node, err = newCometNode(cometConfig(o, rpc), c.app); err != nil {
 		return nil, err

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/url"
@@ -20,11 +21,11 @@ import (
 // caller who is to send many at once writes their requests on its connection and
 // then reads the answers.
 //
-// The application answers when a transaction is in its queue. Its root is all
-// pairs ever written, put together for every block, so that transactions with keys
-// of their own make it slower and slower: load that sets one key again and again
-// is what it is fastest with. A transaction that is equal to one in the queue is
-// dropped by its sequencer, so that values differ.
+// The application answers when a transaction is in its queue. It keeps a pair for
+// every block that set a key, and its root is all pairs ever written, put together
+// for every block: load that sets one key again and again is what it is fastest
+// with. A transaction that is equal to one in the queue is dropped by its sequencer,
+// so that values differ.
 type evNode struct {
 	*offered
 	stats string
@@ -46,9 +47,8 @@ func startEvNode(o *options) (peer, error) {
 		return nil, fmt.Errorf("-url is %q, want http://host:port", o.url)
 	}
 	e := &evNode{stats: u.JoinPath("stats").String(), host: u.Host, http: &http.Client{Timeout: evTimeout}}
-	txs := unused(o.txBytes)
-	txs.oneKey = !o.ownKeys
-	e.offered = &offered{txs: txs, callers: o.callers, atOnce: o.atOnce, prepare: e.posts, send: e.send, done: e.executed}
+	e.offered = &offered{txs: unused(o), callers: o.callers, atOnce: o.atOnce, most: o.roundMost, patience: stalled,
+		prepare: e.posts, send: e.send, done: e.executed}
 	for range o.callers {
 		c, err := net.Dial("tcp", u.Host)
 		if err != nil {
@@ -56,13 +56,27 @@ func startEvNode(o *options) (peer, error) {
 		}
 		e.conns, e.in = append(e.conns, c), append(e.in, bufio.NewReader(c))
 	}
+	if o.set != setOne {
+		e.patience = stalledKeys
+	}
+	if o.set == setLoaded {
+		err := e.load(o.ctx, o.load, o.loadTime, o.say)
+		if err == nil && e.keys() == 0 {
+			err = fmt.Errorf("no key is loaded in -load-time %s", o.loadTime)
+		}
+		if err != nil {
+			return nil, errors.Join(err, e.close())
+		}
+	}
 	return e, nil
 }
 
-// unused begins where no earlier run did, since the application outlives a run.
-func unused(length int) keyValues {
+// unused begins with values that no earlier run had, since the application outlives
+// a run, and with the keys that the flags say it has.
+func unused(o *options) keyValues {
 	const perMs, numbers = 1000, 1_000_000_000_000_000
-	return keyValues{length: length, made: int(time.Now().UnixMilli()) * perMs % numbers}
+	return keyValues{length: o.txBytes, set: o.set, keys: o.keysMade, made: int(time.Now().UnixMilli()) * perMs % numbers,
+		rand: rand.New(rand.NewPCG(3, 3))}
 }
 
 func (e *evNode) posts(batch [][]byte) (b []byte) {
@@ -95,7 +109,10 @@ var (
 
 // skipAnswer reads one answer and understands no more of it than that the
 // transaction was taken: the application is to be measured, and net/http's client
-// needs as much of a processor as its server.
+// needs as much of a processor as its server. tools/bench reads the headers of ours
+// with the same lines (way.go). They are not shared: this module would have to
+// require the product's, whose versions of libraries would then be chosen for the
+// peers too.
 func skipAnswer(in *bufio.Reader) error {
 	status, err := in.ReadSlice('\n')
 	switch {

@@ -78,9 +78,15 @@ type options struct {
 	blockTxs, blocks   int
 	txBytes            int
 	callers, atOnce    int
-	ownKeys            bool
+	roundMost          int
+	set                string
+	keysMade, load     int
+	loadTime           time.Duration
 	interval           time.Duration
 	dir, url           string
+
+	ctx context.Context // of the whole run
+	say func(format string, args ...any)
 }
 
 func parse(args []string, errOut io.Writer) (*options, error) {
@@ -99,7 +105,11 @@ func parse(args []string, errOut io.Writer) (*options, error) {
 	f.IntVar(&o.txBytes, "tx-bytes", 100, "cometbft, evnode: length of a transaction")
 	f.IntVar(&o.callers, "callers", 8, "cometbft, evnode: connections that load comes over")
 	f.IntVar(&o.atOnce, "at-once", 250, "cometbft, evnode: transactions that a caller sends before it waits for answers")
-	f.BoolVar(&o.ownKeys, "own-keys", false, "evnode: each transaction sets a key of its own, instead of all the same")
+	f.IntVar(&o.roundMost, "round-most", 0, "evnode: transactions that a round has at most; 0: any number")
+	f.StringVar(&o.set, "set", setOne, "evnode: the key that transactions set: "+setOne+" for all, each a "+setNew+" one, or random "+setLoaded+" ones")
+	f.IntVar(&o.keysMade, "keys-made", 0, "evnode: keys that the application has from earlier runs with -set "+setNew+" or "+setLoaded)
+	f.IntVar(&o.load, "load", 100_000, "evnode: with -set "+setLoaded+", keys that it is to have before the rounds")
+	f.DurationVar(&o.loadTime, "load-time", 15*time.Minute, "evnode: after which no more keys are loaded")
 	f.DurationVar(&o.interval, "interval", 100*time.Millisecond, "cometbft: from a commit to the next block")
 	f.StringVar(&o.dir, "dir", "", "cometbft: `directory` for its data, which must be empty")
 	f.StringVar(&o.url, "url", "", "evnode: `address` of its test application, http://host:port")
@@ -107,6 +117,7 @@ func parse(args []string, errOut io.Writer) (*options, error) {
 		return nil, err
 	}
 	o.peer = f.Arg(0)
+	o.say = func(format string, args ...any) { fmt.Fprintf(errOut, "peers: "+o.peer+": "+format+"\n", args...) }
 	if _, known := starters[o.peer]; !known || f.NArg() != 1 {
 		return nil, fmt.Errorf("name one peer of %s", strings.Join(names(), ", "))
 	}
@@ -133,6 +144,10 @@ func (o *options) check() error {
 		return fmt.Errorf("-key-bytes is %d and -tx-bytes %d, want %d and %d or more", o.keyBytes, o.txBytes, leastKey, leastTx)
 	case o.callers < 1 || o.atOnce < 1:
 		return fmt.Errorf("-callers is %d and -at-once %d, want 1 or more", o.callers, o.atOnce)
+	case o.set != setOne && o.set != setNew && o.set != setLoaded:
+		return fmt.Errorf("-set is %q, want %s, %s or %s", o.set, setOne, setNew, setLoaded)
+	case o.roundMost < 0 || o.keysMade < 0 || o.load < 1 || o.loadTime <= 0:
+		return fmt.Errorf("-round-most is %d, -keys-made %d, -load %d, -load-time %s: want no less than 0, and something to load", o.roundMost, o.keysMade, o.load, o.loadTime)
 	case o.valueMin < 1 || o.valueMax < o.valueMin:
 		return fmt.Errorf("-value-min is %d and -value-max %d, want 1 or more, ascending", o.valueMin, o.valueMax)
 	case o.senders < 1 || o.accounts < o.senders || o.blockTxs < 1 || o.blocks < 1:
@@ -160,27 +175,38 @@ func main() {
 // hello is the first line, answer every other one.
 type (
 	hello struct {
-		Peer string `json:"peer"` // with its version
+		Peer string `json:"peer"`           // with its version
+		Keys int    `json:"keys,omitempty"` // numbered keys that a key-value application has
 	}
 	answer struct {
-		Rate  float64 `json:"rate"` // a second
-		CPU   float64 `json:"cpu"`  // µs of processor time for each
+		Rate  float64 `json:"rate"`           // a second
+		CPU   float64 `json:"cpu"`            // µs of processor time for each
+		Keys  int     `json:"keys,omitempty"` // as in hello
 		Error string  `json:"error,omitempty"`
 	}
 )
+
+// keysOf is how many numbered keys a peer has, if it is such an application.
+func keysOf(p peer) int {
+	if k, ok := p.(interface{ keys() int }); ok {
+		return k.keys()
+	}
+	return 0
+}
 
 func command(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer) (err error) {
 	o, err := parse(args, errOut)
 	if err != nil {
 		return err
 	}
+	o.ctx = ctx
 	p, err := starters[o.peer].start(o)
 	if err != nil {
 		return fmt.Errorf("start %s: %w", o.peer, err)
 	}
 	defer func() { err = errors.Join(err, p.close()) }()
 	answers := json.NewEncoder(out)
-	if err := answers.Encode(hello{o.title()}); err != nil {
+	if err := answers.Encode(hello{o.title(), keysOf(p)}); err != nil {
 		return err
 	}
 	for lines := bufio.NewScanner(in); lines.Scan(); {
@@ -200,9 +226,9 @@ func obey(ctx context.Context, p peer, line string) answer {
 	runtime.GC() // what was made between rounds is nobody's cost
 	r, err := p.round(ctx, time.Duration(seconds*float64(time.Second)))
 	if err != nil {
-		return answer{Error: err.Error()}
+		return answer{Keys: keysOf(p), Error: err.Error()}
 	}
-	return answer{Rate: float64(r.n) / r.took.Seconds(), CPU: float64(r.cpu) / float64(time.Microsecond) / float64(r.n)}
+	return answer{Rate: float64(r.n) / r.took.Seconds(), CPU: float64(r.cpu) / float64(time.Microsecond) / float64(r.n), Keys: keysOf(p)}
 }
 
 // title is the peer's module, its version and what of it is measured.

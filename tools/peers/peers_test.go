@@ -13,6 +13,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/ethereum/go-ethereum/common"
@@ -165,8 +166,8 @@ func TestTitles(t *testing.T) {
 // application behaves as ev-node's test application does: it takes at once and
 // executes later.
 type application struct {
-	injected, executed atomic.Int64
-	keys               sync.Map
+	injected, executed, twice atomic.Int64
+	keys, seen                sync.Map
 }
 
 func (a *application) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -179,6 +180,9 @@ func (a *application) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		a.keys.Store(string(key), true)
+		if _, twice := a.seen.LoadOrStore(string(b), true); twice {
+			a.twice.Add(1)
+		}
 		a.injected.Add(1)
 		w.WriteHeader(http.StatusAccepted)
 		fmt.Fprint(w, "Transaction accepted")
@@ -193,28 +197,52 @@ func (a *application) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func TestEvNode(t *testing.T) {
 	for _, c := range []struct {
-		flags []string
-		keys  int
+		flags     []string
+		txs, keys int
+		made      int // as the last answer says
 	}{
-		{nil, 1},
-		{[]string{"-callers", "40", "-at-once", "1"}, 1},
-		{[]string{"-own-keys"}, firstLoad},
+		{nil, firstLoad, 1, 0},
+		{[]string{"-callers", "40", "-at-once", "1"}, firstLoad, 1, 0},
+		{[]string{"-set", "new"}, firstLoad, firstLoad, firstLoad},
+		{[]string{"-set", "new", "-keys-made", "7", "-round-most", "900"}, 900, 900, 907},
+		{[]string{"-set", "loaded", "-load", "300", "-tx-bytes", "24"}, firstLoad + 300, 300, 300},
+		{[]string{"-set", "loaded", "-load", "300", "-keys-made", "290"}, firstLoad + 10, 300, 300},
+		{[]string{"-set", "loaded", "-load", "300", "-keys-made", "400"}, firstLoad, 400, 400},
+		{[]string{"-set", "loaded", "-load", fmt.Sprint(2*loadPart + 1), "-round-most", "1000", "-load-time", "1m"}, 2*loadPart + 1001, 2*loadPart + 1, 2*loadPart + 1},
 	} {
 		app := &application{}
 		server := httptest.NewServer(app)
-		_, answers := run(t, "round 0.01\n", append(c.flags, "-url", server.URL, "evnode")...)
+		h, answers := run(t, "round 0.01\n", append(c.flags, "-url", server.URL, "evnode")...)
 		server.Close()
-		if len(answers) != 1 || answers[0].Error != "" || answers[0].Rate <= 0 {
-			t.Errorf("%v: answers %+v", c.flags, answers)
+		if len(answers) != 1 || answers[0].Error != "" || answers[0].Rate <= 0 || answers[0].Keys != c.made {
+			t.Errorf("%v: hello %+v, answers %+v", c.flags, h, answers)
 		}
-		if n := app.injected.Load(); n != firstLoad {
-			t.Errorf("%v: %d transactions came, want %d", c.flags, n, firstLoad)
+		if n := app.injected.Load(); n != int64(c.txs) {
+			t.Errorf("%v: %d transactions came, want %d", c.flags, n, c.txs)
 		}
 		keys := 0
 		app.keys.Range(func(any, any) bool { keys++; return true })
 		if keys != c.keys {
 			t.Errorf("%v: transactions have %d keys, want %d", c.flags, keys, c.keys)
 		}
+		if app.twice.Load() != 0 {
+			t.Errorf("%v: %d transactions came twice", c.flags, app.twice.Load())
+		}
+	}
+}
+
+// TestLoadTime: what is loaded when the time is over is what the rounds use.
+func TestLoadTime(t *testing.T) {
+	app := &application{}
+	server := httptest.NewServer(app)
+	defer server.Close()
+	h, answers := run(t, "round 0.01\n", "-set", "loaded", "-load", "1000000", "-load-time", "1ns", "-keys-made", "5", "-url", server.URL, "evnode")
+	if h.Keys != 5 || len(answers) != 1 || answers[0].Error != "" || app.injected.Load() != firstLoad {
+		t.Errorf("hello %+v, answers %+v, %d transactions", h, answers, app.injected.Load())
+	}
+	err := command(context.Background(), []string{"-set", "loaded", "-load-time", "1ns", "-url", server.URL, "evnode"}, strings.NewReader(""), io.Discard, io.Discard)
+	if err == nil || !strings.Contains(err.Error(), "-load-time") {
+		t.Errorf("no key is loaded: %v, want an error about -load-time", err)
 	}
 }
 
@@ -262,13 +290,12 @@ func TestEvNodeElsewhere(t *testing.T) {
 }
 
 func TestKeyValuesDiffer(t *testing.T) {
-	for _, length := range []int{leastTx, 40} {
-		for _, oneKey := range []bool{false, true} {
-			seen, k := map[string]bool{}, unused(length)
-			k.oneKey = oneKey
+	for _, length := range []int{leastTx, 40, 118} {
+		for _, set := range []string{setOne, setNew, setLoaded} {
+			seen, k := map[string]bool{}, unused(&options{txBytes: length, set: set, keysMade: 3})
 			for _, tx := range append(k.next(1000), k.next(1000)...) {
 				if len(tx) != length || bytes.Count(tx, []byte("=")) != 1 || seen[string(tx)] {
-					t.Fatalf("transaction %q", tx)
+					t.Fatalf("%s: transaction %q", set, tx)
 				}
 				seen[string(tx)] = true
 			}
@@ -276,9 +303,40 @@ func TestKeyValuesDiffer(t *testing.T) {
 	}
 }
 
+// TestRoundsOfManyKeys: rounds do not become shorter because blocks are slow.
+func TestRoundsOfManyKeys(t *testing.T) {
+	for _, c := range []struct {
+		set  string
+		rate float64
+	}{{setOne, firstLoad}, {setNew, 10 * firstLoad}} {
+		synctest.Test(t, func(t *testing.T) {
+			start := time.Now()
+			f := &offered{txs: keyValues{length: 40, set: c.set}, callers: 1, atOnce: 100, patience: time.Minute,
+				prepare: func([][]byte) []byte { return nil },
+				send:    func(context.Context, int, []byte, int) error { time.Sleep(time.Millisecond); return nil }, // 100 ms in all
+				done: func(context.Context) (int, error) {
+					if time.Since(start) < time.Second {
+						return 0, nil
+					}
+					return firstLoad, nil
+				}}
+			if _, err := f.round(t.Context(), time.Second); err != nil {
+				t.Fatal(err)
+			}
+			if f.rate != c.rate {
+				t.Errorf("%s: the next round is for a rate of %g, want %g", c.set, f.rate, c.rate)
+			}
+			f.most = 70
+			if n := f.size(time.Second); n != 70 {
+				t.Errorf("a round has %d transactions, want 70", n)
+			}
+		})
+	}
+}
+
 // TestLoadEnds when an application refuses.
 func TestLoadEnds(t *testing.T) {
-	f := &offered{txs: keyValues{length: 32}, callers: 2, atOnce: 250, prepare: func([][]byte) []byte { return nil },
+	f := &offered{txs: keyValues{length: 32, set: setNew}, callers: 2, atOnce: 250, patience: stalled, prepare: func([][]byte) []byte { return nil },
 		send: func(context.Context, int, []byte, int) error { return io.ErrUnexpectedEOF },
 		done: func(context.Context) (int, error) { return 0, nil }}
 	if _, err := f.round(context.Background(), time.Second); err == nil {
@@ -288,7 +346,7 @@ func TestLoadEnds(t *testing.T) {
 
 func TestFlags(t *testing.T) {
 	for _, c := range []struct{ args, want string }{
-		{"", "name one peer"}, {"nobody", "name one peer"}, {"smt iavl", "name one peer"}, {"-keys 3 -batch 4 smt", "-batch"}, {"-key-bytes 2 smt", "-key-bytes"}, {"-tx-bytes 23 smt", "-tx-bytes"}, {"-callers 0 smt", "-callers"}, {"-at-once 0 smt", "-at-once"},
+		{"", "name one peer"}, {"nobody", "name one peer"}, {"smt iavl", "name one peer"}, {"-keys 3 -batch 4 smt", "-batch"}, {"-key-bytes 2 smt", "-key-bytes"}, {"-tx-bytes 23 smt", "-tx-bytes"}, {"-callers 0 smt", "-callers"}, {"-set two smt", "-set"}, {"-load 0 smt", "-load"}, {"-round-most -1 smt", "-round-most"}, {"-at-once 0 smt", "-at-once"},
 		{"-value-min 9 -value-max 8 smt", "-value-max"}, {"-senders 5 -accounts 4 gethchain", "senders"}, {"evnode", "-url"}, {"cometbft", "-dir"},
 		{"-dir x -interval 0s cometbft", "-interval"}, {"-no smt", "not defined"},
 	} {
