@@ -65,7 +65,7 @@ func (a *applier) addOne(run *pipeline, b *chain.Block) error {
 	if b.Header.Height <= run.tip().header.Height {
 		return r.known(b, hash)
 	}
-	if p == nil {
+	if p == nil || p.begun != nil && !p.begun.goesOn(r.exec, run.tip()) {
 		p = prepare(r.inspect, b, nil)
 	}
 	return a.judge(run.add(p))

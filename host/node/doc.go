@@ -11,7 +11,8 @@
 //	                                                  │ tick or full
 //	                                                  ▼
 //	                                               sealer: root, sign, block log (fsync), publish
-//	read node:   doorbell or poll ─▶ pass ─▶ inspect ahead ─▶ execute
+//	read node:   the open block, as it grows ─▶ inspect, execute ahead
+//	             doorbell or poll ─▶ pass ─▶ inspect ahead ─▶ execute
 //	                                                             │ beside the next block
 //	                                                             ▼
 //	                                                          compare roots ─▶ block log ─▶ publish

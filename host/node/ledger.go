@@ -180,7 +180,7 @@ func (l *ledger) execute(exec *stf.Executor, v *prepared, on tip) (*stf.Closed, 
 	if err := b.CheckBesideTxs(l.genesis.MaxTxsPerBlock); err != nil {
 		return nil, err
 	}
-	closed, err := apply(exec, b, v.chunks, on.state)
+	closed, err := apply(exec, v, on.state)
 	if err == nil {
 		return closed, nil
 	}
@@ -192,24 +192,35 @@ func (l *ledger) execute(exec *stf.Executor, v *prepared, on tip) (*stf.Closed, 
 	return nil, err
 }
 
-// apply executes a block's transactions as they have been inspected: each was
-// hashed there, which decides last whether they are those of the header.
-func apply(exec *stf.Executor, b *chain.Block, chunks []*chunk, on state.View) (*stf.Closed, error) {
-	open, err := exec.Begin(state.NewOverlay(on), b.Header.Height, b.Header.Time, b.Oracle)
-	if err != nil {
+// apply executes a block's transactions as they have been inspected, or what is left
+// of them: each was hashed there, which decides last whether they are those of the
+// header.
+func apply(exec *stf.Executor, v *prepared, on state.View) (*stf.Closed, error) {
+	var open *stf.Open
+	var err error
+	if v.begun != nil {
+		open = v.begun.open
+	} else if open, err = exec.Begin(state.NewOverlay(on), v.block.Header.Height, v.block.Header.Time, v.block.Oracle); err != nil {
 		return nil, err
 	}
+	if err := applyAll(open, v.chunks); err != nil {
+		return nil, err
+	}
+	return open.Close()
+}
+
+func applyAll(open *stf.Open, chunks []*chunk) error {
 	for _, c := range chunks {
 		if err := <-c.done; err != nil {
-			return nil, err
+			return err
 		}
 		for i := range c.txs {
 			if err := open.Apply(&c.txs[i]); err != nil {
-				return nil, err
+				return err
 			}
 		}
 	}
-	return open.Close()
+	return nil
 }
 
 // adopt compares a recomputed header with the sealed one and takes the sealed
@@ -227,9 +238,10 @@ func adopt(sealed *chain.Header) func(*chain.Header) error {
 // prepared is a block whose transactions are being inspected; [prepare] makes it.
 type prepared struct {
 	block     *chain.Block
-	chunks    []*chunk
-	signature error // what is wrong with the header's
-	err       error // why there is no block
+	begun     *begun   // nil: nothing of it is executed
+	chunks    []*chunk // of the rest
+	signature error    // what is wrong with the header's
+	err       error    // why there is no block
 }
 
 // prepare starts the inspection of a block's transactions, and checks its signature
@@ -241,6 +253,14 @@ func prepare(p *inspectors, b *chain.Block, signers []byte) *prepared {
 	believe(chunks, signers)
 	p.give(chunks)
 	return &prepared{block: b, chunks: chunks, signature: b.Header.VerifySignature()}
+}
+
+// prepareRest does the same for what is not executed yet.
+func prepareRest(p *inspectors, b *chain.Block, begun *begun) *prepared {
+	if begun == nil {
+		return prepare(p, b, nil)
+	}
+	return &prepared{block: b, begun: begun, chunks: inspect(p, b.Txs[begun.open.Txs():]), signature: b.Header.VerifySignature()}
 }
 
 // inspect starts the inspection of transactions.

@@ -26,6 +26,7 @@ type meters struct {
 	snapshotAt        atomic.Uint64 // height of the newest one taken by this process
 	refusedBlocks     atomic.Uint64
 	connectionsBroken atomic.Uint64
+	ahead             atomic.Uint64 // transactions executed before their block was sealed
 }
 
 // snapshotSeconds are the bounds of how long snapshots take.
@@ -161,6 +162,7 @@ func (r *Reader) metrics() metrics.Set {
 		gauge("kaizen_oracle_stale", "1 while the prices of the newest block are too old to be used.", func() float64 { return truth(r.oracle.Load().Stale) }),
 		counter("kaizen_refused_blocks_total", "Blocks that did not verify.", m.refusedBlocks.Load),
 		counter("kaizen_rollbacks_total", "Times that blocks were taken back.", func() uint64 { return r.views.Watch(0).Rollbacks }),
+		counter("kaizen_executed_ahead_total", "Transactions of the node that is followed that were executed before their block was sealed.", m.ahead.Load),
 		counter("kaizen_disconnects_total", "Connections to the node that is followed that broke.", m.connectionsBroken.Load),
 	)
 	return metrics.Set{Figures: all, Histograms: []*metrics.Histogram{m.execute, m.root, m.write, m.verify, m.snapshot}}

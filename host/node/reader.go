@@ -43,6 +43,7 @@ type Reader struct {
 	refused map[chain.Hash]error // blocks that did not verify, and why
 	missing int                  // passes in a row that ended because the source lacked a block
 	behind  catchUp
+	open    *openCopy
 }
 
 // maxRefused bounds the blocks remembered as refused.
@@ -129,6 +130,7 @@ func (r *Reader) recover(ctx context.Context, from *restored) (err error) {
 	r.upkeep = newMaintainer(st, r.log)
 	r.snaps = newSnapshots(&r.cfg, r.views, nil, r.log)
 	r.snaps.needed = r.pruner.snapshotsNeeded
+	r.open = &openCopy{ledger: r.views.ledger, exec: r.exec, inspect: r.inspect}
 	if err := r.views.replay(ctx, r.exec, r.inspect, r.snaps.during(logProgress(r.log, "replay", "blocks"))); err != nil {
 		return err
 	}
@@ -291,7 +293,7 @@ func (r *Reader) follow(ctx context.Context) error {
 }
 
 func (r *Reader) dial(ctx context.Context) (*wire.Client, error) {
-	return r.cfg.Sync.Dial(ctx, r.cfg.Sync.WriteNode, identityOf(r.views), wire.DialOptions{Head: r.views.headID(), Doorbells: true, Ride: true})
+	return r.cfg.Sync.Dial(ctx, r.cfg.Sync.WriteNode, identityOf(r.views), wire.DialOptions{Head: r.views.headID(), Doorbells: true, Ride: true, Open: true})
 }
 
 // disconnected logs a change, and raises the alarm if the source is of another
@@ -357,8 +359,15 @@ func (r *Reader) session(ctx context.Context, client *wire.Client) error {
 			r.note(func() { r.source = a.Tip })
 			bell.Ring(a.Block)
 			if b := a.Block; b != nil && now() >= heldUntil && b.Header.Height == r.Verified()+1 {
-				source.expect(b)
+				source.expect(b, r.open.take(b))
+			} else if b == nil && a.Tip.Number > r.Verified() {
+				r.open.skip(a.Tip.Number)
 			}
+		case m := <-client.Open():
+			if now() >= heldUntil {
+				r.open.add(m)
+			}
+			continue
 		case <-wake.C:
 		case <-client.Done():
 			return client.Err()
@@ -371,6 +380,7 @@ func (r *Reader) session(ctx context.Context, client *wire.Client) error {
 			} else if err != nil {
 				heldUntil = now() + uint64(holdRetry.Milliseconds())
 			}
+			r.open.run()
 		}
 		at := now()
 		wake.Reset(time.Duration(max(bell.Wait(at), heldUntil-min(at, heldUntil))) * time.Millisecond)

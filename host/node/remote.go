@@ -1,7 +1,9 @@
 package node
 
 import (
+	"bytes"
 	"sync"
+	"sync/atomic"
 
 	"github.com/kaizenchain/kaizen/host/chain"
 	"github.com/kaizenchain/kaizen/host/follow"
@@ -18,6 +20,7 @@ type remote struct {
 	proposed uint64 // as the source said last
 	next     *rangeRead
 	ready    map[*chain.Block]*prepared // of the range that was delivered last
+	expected atomic.Pointer[prepared]   // the block that came with a doorbell; whoever swaps it out has it
 }
 
 // rangeRead is a read of blocks that may still be under way.
@@ -82,21 +85,34 @@ func (s *remote) fetch(from uint64, limit int) *rangeRead {
 			return
 		}
 		for _, b := range blocks {
-			f.blocks = append(f.blocks, prepare(s.inspect, b, nil))
+			f.blocks = append(f.blocks, s.prepare(b))
 		}
 	})
 	return f
 }
 
+// prepare starts the inspection of a block that was read, unless it is the one that
+// came with a doorbell: another may have followed it before the pass asked.
+func (s *remote) prepare(b *chain.Block) *prepared {
+	e := s.expected.Load()
+	if e != nil && e.block.Header == b.Header && bytes.Equal(e.block.Append(nil), b.Append(nil)) && s.expected.CompareAndSwap(e, nil) {
+		return e
+	}
+	return prepare(s.inspect, b, nil)
+}
+
 // expect starts the inspection of a block that came with a doorbell, which a pass will
-// most likely deliver: until it has asked for the tips half a millisecond is gone.
-func (s *remote) expect(b *chain.Block) {
-	clear(s.ready)
-	s.ready[b] = prepare(s.inspect, b, nil)
+// most likely deliver: until it has asked for the tips half a millisecond is gone. begun
+// is what is executed of it already, or nil.
+func (s *remote) expect(b *chain.Block, begun *begun) {
+	s.expected.Store(prepareRest(s.inspect, b, begun))
 }
 
 // take returns the inspection of a delivered block, nil if it was not begun.
 func (s *remote) take(b *chain.Block) *prepared {
+	if e := s.expected.Load(); e != nil && e.block == b && s.expected.CompareAndSwap(e, nil) {
+		return e
+	}
 	p := s.ready[b]
 	delete(s.ready, b)
 	return p

@@ -163,6 +163,12 @@ func (s *services) announce(b *chain.Block) {
 	s.sync.Announce(b.Header.ID(), ride)
 }
 
+// hasOpen reports whether a follower wants to know of the open block.
+func (s *services) hasOpen() bool { return s.sync != nil && s.sync.HasOpen() }
+
+// open tells those of transactions in it that are durable.
+func (s *services) open(m wire.OpenTxs) { s.sync.Open(m) }
+
 // close releases ports that were never served.
 func (s *services) close() error {
 	var errs []error

@@ -32,6 +32,7 @@ type Writer struct {
 	inspect *inspectors
 	intake  *intake
 	recent  *recent
+	open    openBlock
 	journal *store.Journal
 	prices  *prices
 	serve   *services
@@ -296,6 +297,7 @@ func (w *Writer) runJournal(ctx context.Context) error {
 			return err
 		}
 		w.views.meters.journal.Since(start)
+		w.open.durable(group, w.serve)
 		for i := range group {
 			w.answer(group[i].Answers)
 			if r := group[i].read; r != nil {

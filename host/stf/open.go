@@ -15,7 +15,8 @@ type Executor struct {
 	Schema  *Schema
 	Hash    chain.Hash // of the module
 
-	expect int // transactions of the block before: room for as many is made at once
+	expect int   // transactions of the block before: room for as many is made at once
+	open   *Open // begun last
 }
 
 // NewExecutor makes a machine for program.
@@ -85,9 +86,13 @@ func (e *Executor) hookError(export string, height uint64, out Outcome) error {
 
 // Begin opens a block over ov, which must be empty.
 func (e *Executor) Begin(ov *state.Overlay, height, time uint64, oracle chain.OracleSnapshot) (*Open, error) {
-	o := &Open{exec: e, ctx: abi.Context{Height: height, Time: time}, oracle: oracle, encoded: oracle.Append(nil), state: ov, clean: ov.Mark()}
-	return o, o.begin()
+	e.open = &Open{exec: e, ctx: abi.Context{Height: height, Time: time}, oracle: oracle, encoded: oracle.Append(nil), state: ov, clean: ov.Mark()}
+	return e.open, e.open.begin()
 }
+
+// GoesOn reports whether o may take more transactions: another block has the machine
+// otherwise.
+func (e *Executor) GoesOn(o *Open) bool { return e.open == o }
 
 // begin starts the block from nothing.
 func (o *Open) begin() error {

@@ -26,6 +26,8 @@ type DialOptions struct {
 	Head chain.BlockID
 	// Doorbells subscribes; Ride asks for blocks to come with them.
 	Doorbells, Ride bool
+	// Open subscribes to the transactions of the server's open block.
+	Open bool
 	// TLS is for tls:// and wss://; default: what the system trusts.
 	TLS *tls.Config
 	// Dial opens the connection; default: TCP.
@@ -48,6 +50,7 @@ type Client struct {
 	theirs     Hello
 	subscribed bool
 	bells      chan Announcement // of capacity 1: the newest
+	opens      chan OpenTxs      // nil: not subscribed
 	slots      chan struct{}     // one token per request in flight
 
 	mu      sync.Mutex
@@ -130,9 +133,15 @@ func NewClient(ctx context.Context, conn net.Conn, identity Identity, opt DialOp
 		subscribed: opt.Doorbells, bells: make(chan Announcement, 1), slots: make(chan struct{}, MaxInFlight),
 		pending: make(map[uint32]chan Message), done: make(chan struct{}),
 	}
+	if opt.Open {
+		c.opens = make(chan OpenTxs, maxOpens)
+	}
 	err := c.greet(identity.hello(opt.Head))
 	if err == nil && opt.Doorbells {
 		err = c.send(Subscribe{Ride: opt.Ride})
+	}
+	if err == nil && opt.Open {
+		err = c.send(SubscribeOpen{})
 	}
 	if !stop() {
 		err = fmt.Errorf("%w: %w", ErrSlow, ctx.Err())
@@ -375,6 +384,8 @@ func (c *Client) take(m Message) error {
 		return c.deliver(m.ID, m)
 	case Doorbell:
 		return c.ring(m)
+	case OpenTxs:
+		return c.opened(m)
 	case Refusal:
 		return m.received()
 	}

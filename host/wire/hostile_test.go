@@ -157,6 +157,7 @@ func TestHostileClients(t *testing.T) {
 		{name: "second hello", do: func(s *script) { s.greet(); s.send(hello()) }, told: "unexpected", breach: true},
 		{name: "an answer", do: func(s *script) { s.greet(); s.send(wire.Tips{ID: 1}) }, told: "unexpected", breach: true},
 		{name: "a doorbell", do: func(s *script) { s.greet(); s.send(wire.Doorbell{}) }, told: "unexpected", breach: true},
+		{name: "an open block", do: func(s *script) { s.greet(); s.send(wire.OpenTxs{Txs: [][]byte{{1}}}) }, told: "unexpected", breach: true},
 		{name: "half a request", do: func(s *script) { s.greet(); s.bytes(wire.Encode(wire.GetTips{ID: 1})[:6]); s.conn.Close() }},
 		{name: "silence", do: func(s *script) { s.greet() }, within: 45 * time.Second, slow: true},
 		{name: "a request that trickles", do: func(s *script) {
@@ -271,6 +272,10 @@ func TestHostileServers(t *testing.T) {
 		{name: "hanging up", serve: func(s *script) { s.receive() }, call: tips, want: io.EOF},
 		{name: "refusing later", serve: func(s *script) { s.send(wire.Refusal{Code: wire.CodeBusy, Ours: "x", Theirs: "y"}); s.ended() }, call: waitEnd, want: wire.ErrBusy},
 		{name: "a doorbell nobody asked for", serve: func(s *script) { s.send(wire.Doorbell{}); s.ended() }, call: waitEnd, want: wire.ErrUnexpected},
+		{name: "an open block nobody asked for", serve: func(s *script) {
+			s.send(wire.OpenTxs{Number: 6, Txs: [][]byte{{1}}})
+			s.ended()
+		}, call: waitEnd, want: wire.ErrUnexpected},
 		{name: "a doorbell with another block", ring: true, serve: func(s *script) {
 			s.send(wire.Doorbell{Tip: fork.ID(5), Block: encoded(6)[0]})
 			s.ended()

@@ -32,6 +32,9 @@ const (
 	TypeSubscribe  Type = 0x20
 	TypeDoorbell   Type = 0x21
 
+	TypeSubscribeOpen Type = 0x22
+	TypeOpenTxs       Type = 0x23
+
 	TypeGetSnapshots Type = 0x30
 	TypeSnapshots    Type = 0x31
 	TypeGetManifest  Type = 0x32
@@ -305,6 +308,10 @@ func read(t Type, r *abi.Reader) Message {
 		return Subscribe{r.Bool()}
 	case TypeDoorbell:
 		return Doorbell{Tip: readID(r), Block: r.Bytes(MaxRideBytes)}
+	case TypeSubscribeOpen:
+		return SubscribeOpen{}
+	case TypeOpenTxs:
+		return readOpenTxs(r)
 	case TypeGetSnapshots:
 		return GetSnapshots{r.U32()}
 	case TypeSnapshots:

@@ -18,6 +18,7 @@ import (
 	"github.com/kaizenchain/kaizen/host/chain"
 	"github.com/kaizenchain/kaizen/host/follow"
 	"github.com/kaizenchain/kaizen/snapshot/fetch"
+	"github.com/kaizenchain/kaizen/stf-modules/abi"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden file")
@@ -44,6 +45,7 @@ func samples() []Message {
 		GetGenesis{ID: 8}, Genesis{ID: 9, Document: []byte("document")},
 		Failed{ID: 7, Code: FailNotAvailable, Text: "block 9"},
 		Subscribe{Ride: true}, Doorbell{Tip: id(8), Block: []byte("block")},
+		SubscribeOpen{}, OpenTxs{Number: 8, Time: 5678, Oracle: chain.OracleSnapshot{Timestamp: 5670}, First: 3, Txs: [][]byte{[]byte("fourth"), []byte("fifth")}},
 		GetEvents{ID: 10, From: 2000, Limit: 20, MaxBytes: 1 << 19}, Events{ID: 11, Blocks: [][]byte{[]byte("three"), []byte("four")}},
 		Gap{ID: 12, Base: 28771},
 		GetSnapshots{ID: 13}, Snapshots{ID: 14, Offers: []fetch.Offer{
@@ -131,6 +133,7 @@ func TestLargestAnswerFits(t *testing.T) {
 	encode(Genesis{Document: make([]byte, maxDocumentBytes)}, 0)
 	encode(Manifest{Bytes: make([]byte, fetch.MaxManifestBytes)}, 0)
 	encode(Chunk{Bytes: make([]byte, fetch.MaxChunkBytes)}, 0)
+	encode(OpenTxs{Txs: [][]byte{make([]byte, max(MaxOpenBytes, abi.MaxTxBytes))}}, 0)
 }
 
 func FuzzDecode(f *testing.F) {
@@ -224,5 +227,72 @@ func TestSubscriber(t *testing.T) {
 	s.offer(frames(9))
 	if f, _, _ := s.next(); !bytes.Equal(f, []byte{9}) {
 		t.Errorf("a block rides along unasked: %v", f)
+	}
+}
+
+// TestSubscriberOfTheOpenBlock: parts of the open block keep their place between
+// doorbells, never make a peer lag, and are dropped once there are too many.
+func TestSubscriberOfTheOpenBlock(t *testing.T) {
+	part := func(n int) push { return push{open: []byte{100, byte(n)}} }
+	s := newSubscriber()
+	s.subscribe(false)
+	s.next()
+	s.offerOpen(part(0))
+	if _, _, ok := s.next(); ok {
+		t.Error("a peer that did not ask gets the open block")
+	}
+	if !s.subscribeOpen() || s.subscribeOpen() {
+		t.Error("it asks for the first time twice")
+	}
+	s.offerOpen(part(1))
+	s.offer(push{bell: []byte{1}})
+	for n := range maxOpens {
+		s.offerOpen(part(2 + n))
+	}
+	want := [][]byte{{100, 1}, {1}}
+	for n := range maxOpens - 1 {
+		want = append(want, []byte{100, byte(2 + n)})
+	}
+	for _, f := range want {
+		if got, ring, ok := s.next(); !ok || ring || !bytes.Equal(got, f) {
+			t.Errorf("got %v, want %v", got, f)
+		}
+	}
+	if f, _, ok := s.next(); ok {
+		t.Errorf("more than %d: %v", maxOpens, f)
+	}
+	for n := range maxOpens {
+		s.offerOpen(part(n))
+	}
+	for range maxPushes + 1 {
+		s.offer(push{bell: []byte{2}})
+	}
+	s.offerOpen(part(99))
+	if _, lagging, dropped := s.state(); !lagging || dropped != maxPushes+1 {
+		t.Errorf("lagging %v, %d doorbells dropped", lagging, dropped)
+	}
+	if _, ring, ok := s.next(); !ok || !ring {
+		t.Error("no doorbell after a lag")
+	}
+	s.offerOpen(part(7))
+	if f, _, _ := s.next(); !bytes.Equal(f, part(7).open) {
+		t.Errorf("after the lag %v", f)
+	}
+}
+
+// TestOpenIsCut: a message has as much as fits, and one transaction at least.
+func TestOpenIsCut(t *testing.T) {
+	txs := [][]byte{make([]byte, MaxOpenBytes), make([]byte, 1), make([]byte, MaxOpenBytes-2), make([]byte, 2)}
+	m := OpenTxs{Number: 9, Time: 1, First: 5, Txs: txs}
+	var firsts []uint32
+	for len(m.Txs) > 0 {
+		part := m.cut()
+		if part.Number != 9 || part.Time != 1 {
+			t.Errorf("part of %d at %d", part.Number, part.Time)
+		}
+		firsts = append(firsts, part.First)
+	}
+	if want := []uint32{5, 6, 8}; !reflect.DeepEqual(firsts, want) {
+		t.Errorf("parts begin at %v, want %v", firsts, want)
 	}
 }

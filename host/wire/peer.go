@@ -85,7 +85,7 @@ func (p *peer) readLoop() error {
 func (p *peer) handle(m Message) (answer, error) {
 	if p.hello.stranger() {
 		switch m.(type) {
-		case Subscribe, GetTips, GetBlocks, GetHeader, GetEvents, GetSnapshots, GetManifest, GetChunk:
+		case Subscribe, SubscribeOpen, GetTips, GetBlocks, GetHeader, GetEvents, GetSnapshots, GetManifest, GetChunk:
 			return answer{}, fmt.Errorf("%w: type %#x from a peer that named no chain", ErrUnexpected, m.kind())
 		}
 	}
@@ -96,6 +96,11 @@ func (p *peer) handle(m Message) (answer, error) {
 		return answer{}, nil
 	case Subscribe:
 		p.sub.subscribe(m.Ride)
+		return answer{}, nil
+	case SubscribeOpen:
+		if p.sub.subscribeOpen() {
+			p.server.open.want(1)
+		}
 		return answer{}, nil
 	case GetTips, GetBlocks, GetHeader, GetEvents:
 		frame, err := p.answer(m)

@@ -27,6 +27,7 @@ type Server struct {
 
 	latest  atomic.Pointer[announcement]
 	rung    chan struct{} // of capacity 1: latest has changed
+	open    openFeed
 	reading chan struct{} // one token per archive read
 	gate    *gate         // of snapshots
 	upgrade *handoff      // connections on their way to a WebSocket
@@ -66,7 +67,7 @@ func NewServer(archive follow.Archive, identity Identity, limits Limits, log *sl
 	limits = limits.withDefaults()
 	s := &Server{
 		archive: archive, identity: identity, limits: limits, log: log,
-		rung: make(chan struct{}, 1), reading: make(chan struct{}, limits.MaxReads), gate: newGate(&limits),
+		rung: make(chan struct{}, 1), open: openFeed{some: make(chan struct{}, 1)}, reading: make(chan struct{}, limits.MaxReads), gate: newGate(&limits),
 		upgrade: newHandoff(), done: make(chan struct{}),
 		conns: make(map[*tracked]struct{}), perIP: make(map[string]int),
 	}
@@ -76,6 +77,7 @@ func NewServer(archive follow.Archive, identity Identity, limits Limits, log *sl
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 	s.running.Go(s.distribute)
+	s.running.Go(s.distributeOpen)
 	s.running.Go(func() { _ = s.http.Serve(s.upgrade) }) // it only ends with ErrServerClosed
 	return s
 }
@@ -332,6 +334,9 @@ func (s *Server) leave(p *peer, err error) {
 		s.stats.Slow++
 	}
 	s.mu.Unlock()
+	if p.sub.open { // nobody subscribes it any more
+		s.open.want(-1)
+	}
 	s.log.Debug("peer left", "peer", p.addr, "transport", p.transport, "err", err)
 }
 

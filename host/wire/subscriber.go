@@ -2,23 +2,27 @@ package wire
 
 import "sync"
 
-// push is one announcement as two finished frames that all subscribers share.
+// push is what all subscribers share: an announcement as two finished frames, or
+// transactions of the open block as one.
 type push struct {
 	bell []byte // the doorbell alone
 	ride []byte // with the block; nil if that is too large
+	open []byte // transactions of the open block; the others are nil then
 }
 
-// subscriber is what waits for one peer: at most maxPushes doorbells, or, once
-// they did not fit, the fact that the peer is lagging. The announcing side never
-// waits for it.
+// subscriber is what waits for one peer: at most maxPushes doorbells and maxOpens
+// parts of the open block, or, once doorbells did not fit, the fact that the peer is
+// lagging. The announcing side never waits for it.
 type subscriber struct {
 	wake chan struct{} // of capacity 1: there may be something
 
 	mu      sync.Mutex
 	active  bool
 	ride    bool
+	open    bool
 	lagging bool
 	queue   []push
+	opens   int // in queue
 	dropped uint64
 }
 
@@ -42,14 +46,38 @@ func (s *subscriber) offer(p push) {
 		return
 	case s.lagging:
 		s.dropped++
-	case len(s.queue) == maxPushes:
-		s.dropped += uint64(len(s.queue)) + 1
-		s.queue, s.lagging = nil, true
+	case len(s.queue)-s.opens == maxPushes:
+		s.dropped += maxPushes + 1
+		s.queue, s.opens, s.lagging = nil, 0, true
 	default:
 		s.queue = append(s.queue, p)
 	}
 	s.mu.Unlock()
 	s.signal()
+}
+
+// subscribeOpen asks for transactions of the open block too; it reports whether the
+// peer had not asked before.
+func (s *subscriber) subscribeOpen() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	had := s.open
+	s.open = true
+	return !had
+}
+
+// offerOpen takes transactions of the open block, or drops them: the peer then
+// gets them with the block.
+func (s *subscriber) offerOpen(p push) {
+	s.mu.Lock()
+	taken := s.open && !s.lagging && s.opens < maxOpens
+	if taken {
+		s.queue, s.opens = append(s.queue, p), s.opens+1
+	}
+	s.mu.Unlock()
+	if taken {
+		s.signal()
+	}
 }
 
 func (s *subscriber) signal() {
@@ -74,6 +102,10 @@ func (s *subscriber) next() (frame []byte, ring, ok bool) {
 	p := s.queue[0]
 	s.queue[0] = push{} // let go of the block
 	s.queue = s.queue[1:]
+	if p.open != nil {
+		s.opens--
+		return p.open, false, true
+	}
 	if s.ride && p.ride != nil {
 		return p.ride, false, true
 	}

@@ -17,6 +17,8 @@
 //	                   ◀─────────  Snapshots|Manifest|Chunk|Failed
 //	  Subscribe        ─────────▶
 //	                   ◀─────────  Doorbell …   coalesced, never waited for
+//	  SubscribeOpen    ─────────▶
+//	                   ◀─────────  OpenTxs …    what the open block has so far, never waited for
 //	                   ◀── Ping ──▶ Pong
 //
 // Every exported method of Client and Server may be called from any goroutine.

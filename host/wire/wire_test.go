@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -426,6 +427,75 @@ func TestDoorbellsCoalesce(t *testing.T) {
 		default:
 		}
 		silent.Close()
+	})
+}
+
+// TestOpenBlock: who asked gets what the open block has, what was said within a
+// moment in one message, and nothing of a block that has been announced.
+func TestOpenBlock(t *testing.T) {
+	inBubble(t, wire.Limits{}, func(t *testing.T, w *world) {
+		part := func(number uint64, first uint32, txs ...string) wire.OpenTxs {
+			m := wire.OpenTxs{Number: number, Time: 77, First: first}
+			for _, tx := range txs {
+				m.Txs = append(m.Txs, []byte(tx))
+			}
+			return m
+		}
+		w.server.Open(part(11, 0, "before anybody asked"))
+		c := w.dial(wire.DialOptions{Doorbells: true, Open: true})
+		silent := w.dial(wire.DialOptions{Doorbells: true})
+		synctest.Wait()
+		w.server.Open(part(11, 1, "b"))
+		w.server.Open(part(11, 2, "c", "d"))
+		w.server.Open(wire.OpenTxs{Number: 11, First: 4})
+		if got, want := <-c.Open(), part(11, 1, "b", "c", "d"); !reflect.DeepEqual(got, want) {
+			t.Errorf("got %+v, want %+v", got, want)
+		}
+		w.server.Open(part(11, 4, "too late"))
+		w.seal()
+		<-time.After(time.Second)
+		w.server.Open(part(12, 0, "x"))
+		w.server.Open(part(12, 7, "not the next"))
+		if got, want := <-c.Open(), part(12, 7, "not the next"); !reflect.DeepEqual(got, want) {
+			t.Errorf("got %+v, want %+v", got, want)
+		}
+		select {
+		case m := <-silent.Open():
+			t.Errorf("who did not ask got %+v", m)
+		default:
+		}
+		c.Close()
+		silent.Close()
+	})
+}
+
+// TestOpenBlockOfASlowReader: what a reader does not take in time is dropped, the
+// doorbell is not.
+func TestOpenBlockOfASlowReader(t *testing.T) {
+	inBubble(t, wire.Limits{}, func(t *testing.T, w *world) {
+		c := w.dial(wire.DialOptions{Doorbells: true, Open: true})
+		<-c.Doorbells()
+		synctest.Wait()
+		const sent = 100
+		for n := range uint32(sent) {
+			w.server.Open(wire.OpenTxs{Number: 11, First: n, Txs: [][]byte{{byte(n)}}})
+			<-time.After(20 * time.Millisecond)
+		}
+		tip := w.seal()
+		if d := <-c.Doorbells(); d.Tip != tip {
+			t.Errorf("doorbell %+v", d)
+		}
+		taken := 0
+		for len(c.Open()) > 0 {
+			if m := <-c.Open(); m.First != uint32(taken) {
+				t.Errorf("part %d begins at %d", taken, m.First)
+			}
+			taken++
+		}
+		if taken == 0 || taken == sent {
+			t.Errorf("%d of %d parts", taken, sent)
+		}
+		c.Close()
 	})
 }
 

@@ -1,0 +1,218 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"testing"
+
+	"github.com/kaizenchain/kaizen/host/chain"
+	"github.com/kaizenchain/kaizen/host/hosttest"
+	"github.com/kaizenchain/kaizen/host/stf"
+	"github.com/kaizenchain/kaizen/host/wire"
+)
+
+// copier is an openCopy without a node around it.
+type copier struct {
+	*openCopy
+	t *testing.T
+}
+
+func newCopier(t *testing.T, g *chain.Genesis) *copier {
+	t.Helper()
+	l, _ := testLedger(t, g, 4)
+	exec, err := stf.NewExecutor(hosttest.Script{})
+	must(t, err)
+	inspect, err := newInspectors(hosttest.Script{}, 1, 64)
+	must(t, err)
+	t.Cleanup(inspect.close)
+	return &copier{&openCopy{ledger: l, exec: exec, inspect: inspect}, t}
+}
+
+// settle adds a block as a read node does that has this copy.
+func (o *copier) settle(b *chain.Block) (ahead int, err error) {
+	v := o.take(b)
+	run := pipeline{ledger: o.ledger, exec: o.exec, settle: o.ledger.recommit}
+	if v != nil {
+		if ahead = len(v.txs); !v.goesOn(o.exec, run.tip()) {
+			o.t.Error("what was executed does not go on")
+		}
+	}
+	err = run.add(prepareRest(o.inspect, b, v))
+	return ahead, errors.Join(err, run.finish())
+}
+
+// said is what the source says of transactions from to to of a block.
+func said(b *chain.Block, from, to int) wire.OpenTxs {
+	txs := make([][]byte, 0, to-from)
+	for _, tx := range b.Txs[from:to] {
+		txs = append(txs, slices.Clone(tx))
+	}
+	return wire.OpenTxs{Number: b.Header.Height, Time: b.Header.Time, Oracle: b.Oracle, First: uint32(from), Txs: txs}
+}
+
+// fullChain is a chain whose blocks have so many transactions.
+func fullChain(t *testing.T, g *chain.Genesis, txs ...int) []*chain.Block {
+	t.Helper()
+	l, seal := testLedger(t, g, 4)
+	blocks := []*chain.Block{{Header: l.genesisHeader}}
+	for _, n := range txs {
+		b, err := l.store.Block(seal(n).Height)
+		must(t, err)
+		blocks = append(blocks, b)
+	}
+	return blocks
+}
+
+// TestOpenCopy: however much of a block was executed before it was sealed, and
+// whatever the source said of it that is not so, it comes out as its header says.
+func TestOpenCopy(t *testing.T) {
+	g := testGenesis(func(g *chain.Genesis) { g.MaxTxsPerBlock = 40 })
+	blocks := fullChain(t, g, 40, 39, 38)
+	b, next := blocks[1], blocks[2]
+	changed := func(m wire.OpenTxs, change func(*wire.OpenTxs)) wire.OpenTxs {
+		change(&m)
+		return m
+	}
+	txs := func(lines ...string) (txs [][]byte) {
+		for _, l := range lines {
+			txs = append(txs, []byte(l))
+		}
+		return txs
+	}
+	for _, c := range []struct {
+		name  string
+		said  []wire.OpenTxs
+		ahead [2]int // of blocks 1 and 2
+	}{
+		{"nothing", nil, [2]int{}},
+		{"all at once", []wire.OpenTxs{said(b, 0, 40)}, [2]int{40}},
+		{"all in parts", []wire.OpenTxs{said(b, 0, 1), said(b, 1, 17), said(b, 17, 40)}, [2]int{40}},
+		{"some", []wire.OpenTxs{said(b, 0, 3), said(b, 3, 9)}, [2]int{9}},
+		{"not from the beginning", []wire.OpenTxs{said(b, 1, 9)}, [2]int{}},
+		{"from the beginning, too late", []wire.OpenTxs{said(b, 1, 9), said(b, 0, 9)}, [2]int{}},
+		{"a part is missing", []wire.OpenTxs{said(b, 0, 3), said(b, 4, 9), said(b, 3, 4)}, [2]int{}},
+		{"a part twice", []wire.OpenTxs{said(b, 0, 3), said(b, 0, 3)}, [2]int{}},
+		{"another time", []wire.OpenTxs{changed(said(b, 0, 3), func(m *wire.OpenTxs) { m.Time++ })}, [2]int{}},
+		{"other prices", []wire.OpenTxs{changed(said(b, 0, 3), func(m *wire.OpenTxs) { m.Oracle.Stale = true })}, [2]int{}},
+		{"another transaction", []wire.OpenTxs{changed(said(b, 0, 3), func(m *wire.OpenTxs) { m.Txs[1][5]++ })}, [2]int{}},
+		{"more transactions", []wire.OpenTxs{said(next, 0, 39), {Number: 2, First: 39, Time: next.Header.Time, Txs: txs("set more 1")}}, [2]int{}},
+		{"more than a block may have", []wire.OpenTxs{said(b, 0, 40), {Number: 1, First: 40, Time: b.Header.Time, Txs: txs("set more 1")}}, [2]int{}},
+		{"a transaction that is refused", []wire.OpenTxs{{Number: 1, Time: b.Header.Time, Txs: txs("set a 1", "refuse")}, said(b, 2, 9)}, [2]int{}},
+		{"the next block before this one", []wire.OpenTxs{said(next, 0, 5), said(next, 5, 30), said(b, 0, 2)}, [2]int{2, 30}},
+		{"both", []wire.OpenTxs{said(b, 0, 40), said(next, 0, 39)}, [2]int{40, 39}},
+		{"a block of before", []wire.OpenTxs{{Number: 0, Txs: txs("set a 1")}, said(b, 0, 40)}, [2]int{40}},
+		{"too much of a later block", []wire.OpenTxs{said(b, 0, 4), {Number: 3, Txs: [][]byte{make([]byte, maxOpenWaiting+1)}}}, [2]int{4}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			o := newCopier(t, g)
+			for _, m := range c.said {
+				o.add(m)
+			}
+			for i, b := range blocks[1:] {
+				o.run()
+				ahead, err := o.settle(b)
+				must(t, err)
+				if i < 2 && ahead != c.ahead[i] {
+					t.Errorf("%d transactions of block %d were executed ahead, want %d", ahead, i+1, c.ahead[i])
+				}
+			}
+			if head := o.ledger.Head(); head != blocks[3].Header || o.ledger.versions.Root() != head.StateRoot {
+				t.Errorf("at block %d with root %s", head.Height, o.ledger.versions.Root())
+			}
+			if len(o.waiting) > 0 || o.bytes > 0 {
+				t.Errorf("%d parts wait", len(o.waiting))
+			}
+		})
+	}
+}
+
+// TestOpenCopyOfAWrongBlock: transactions executed ahead do not make a wrong block
+// right.
+func TestOpenCopyOfAWrongBlock(t *testing.T) {
+	g := testGenesis()
+	right := fullChain(t, g, 3, 2)
+	wrong := relinked(right, 1, func(h *chain.Header) { h.StateRoot[0]++ })
+	o := newCopier(t, g)
+	o.add(said(right[1], 0, len(right[1].Txs)))
+	ahead, err := o.settle(wrong[1])
+	var m *stf.Mismatch
+	if ahead != len(right[1].Txs) || !errors.As(err, &m) || m.Field != "state_root" {
+		t.Errorf("%d executed ahead, %v", ahead, err)
+	}
+	if ahead, err = o.settle(right[1]); err != nil || ahead != 0 {
+		t.Errorf("%d executed ahead, %v", ahead, err)
+	}
+}
+
+// TestOpenCopyWhenTheMachineDoesSomethingElse: what was begun before another block
+// was executed is worth nothing.
+func TestOpenCopyWhenTheMachineDoesSomethingElse(t *testing.T) {
+	g := testGenesis()
+	right := fullChain(t, g, 3, 2)
+	o := newCopier(t, g)
+	o.add(said(right[1], 0, 1))
+	v := o.begun
+	if !v.goesOn(o.exec, o.ledger.tip()) {
+		t.Error("it does not go on")
+	}
+	_, err := o.ledger.execute(o.exec, prepare(o.inspect, right[1], nil), o.ledger.tip())
+	must(t, err)
+	if v.goesOn(o.exec, o.ledger.tip()) {
+		t.Error("it goes on")
+	}
+	o.add(said(right[1], 1, 2))
+	if o.take(right[1]) != nil {
+		t.Error("it went on")
+	}
+}
+
+// TestFollowAhead: a read node executes what its source says of the open block, and a
+// block is right or wrong whatever that was.
+func TestFollowAhead(t *testing.T) {
+	g := testGenesis()
+	blocks := fullChain(t, g, 3, 3, 3, 3)
+	src := newSource(t, g, blocks[:2])
+	r, run := startReader(t, readerConfig(t, g, src.addr), deps())
+	must(t, r.WaitFor(within(t), 1))
+	ctx := within(t)
+	until := func(what string, ok func() bool) {
+		for !ok() {
+			if ctx.Err() != nil {
+				t.Fatalf("not yet: %s", what)
+			}
+			runtime.Gosched()
+		}
+	}
+	until("the reader asks for the open block", src.server.HasOpen)
+	until("the reader has heard of block 1", func() bool { r.mu.Lock(); defer r.mu.Unlock(); return r.source.Number == 1 })
+	ahead := uint64(0)
+	for _, m := range []wire.OpenTxs{
+		said(blocks[2], 0, len(blocks[2].Txs)),
+		{Number: 3, Time: blocks[3].Header.Time, Oracle: blocks[3].Oracle, Txs: [][]byte{[]byte("set other 1")}},
+	} {
+		src.server.Open(m)
+		ahead += uint64(len(m.Txs))
+		until(fmt.Sprintf("%d transactions executed ahead", ahead), func() bool { return r.views.meters.ahead.Load() == ahead })
+		src.ring(blocks[:m.Number+1])
+		must(t, r.WaitFor(ctx, m.Number))
+	}
+	wrong := relinked(blocks, 4, func(h *chain.Header) { h.StateRoot[0]++ })
+	src.server.Open(said(wrong[4], 0, 2))
+	until("block 4 begun", func() bool { return r.views.meters.ahead.Load() == ahead+2 })
+	src.ring(wrong)
+	if alarm := alarmed(t, r); r.Verified() != 3 {
+		t.Errorf("verified up to %d: %s", r.Verified(), alarm)
+	}
+	run.mustStop()
+}
+
+// ring replaces the chain and rings, with the newest block.
+func (s *source) ring(blocks []*chain.Block) {
+	tip := blocks[len(blocks)-1]
+	s.mu.Lock()
+	s.blocks, s.finalized = blocks, len(blocks)-1
+	s.mu.Unlock()
+	s.server.Announce(tip.Header.ID(), tip.Append(nil))
+}
