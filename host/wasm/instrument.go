@@ -272,6 +272,8 @@ func (in *instrumenter) apply(e *encoder, ed edit, x extra) {
 		}
 	case editCall:
 		e.idx(opCall, in.function(ed.arg))
+	case editJump:
+		in.jump(e, &in.scan.jumps[ed.arg])
 	case editGrow:
 		e.idx(opCall, in.grow)
 	case editBulk:
@@ -283,6 +285,17 @@ func (in *instrumenter) apply(e *encoder, ed edit, x extra) {
 	case editNaN64:
 		canonical64(e, x.f64)
 	}
+}
+
+// jump writes a branch to a dispatching header as a branch to where that goes. A header
+// that is charged for has to be gone through.
+func (in *instrumenter) jump(e *encoder, j *jump) {
+	if in.scan.costs[j.region] != 0 {
+		e.idx(opBr, j.header)
+		return
+	}
+	in.check(e, overBudget)
+	e.idx(opBr, j.target)
 }
 
 // take takes n off the meter, both fields at once.

@@ -18,6 +18,7 @@ const (
 	opCallIndirect = 0x11
 	opSelect       = 0x1b
 	opLocalGet     = 0x20
+	opLocalSet     = 0x21
 	opLocalTee     = 0x22
 	opGlobalGet    = 0x23
 	opGlobalSet    = 0x24
@@ -88,7 +89,7 @@ var shapes = func() (s [256]shape) {
 	s[opBlock], s[opLoop], s[opIf] = blockt, blockt, blockt
 	s[opBr], s[opBrIf], s[opBrTable] = labelIdx, labelIdx, table
 	s[opCall], s[opCallIndirect] = funcIdx, indirect
-	s[opLocalGet], s[0x21], s[opLocalTee] = localIdx, localIdx, localIdx
+	s[opLocalGet], s[opLocalSet], s[opLocalTee] = localIdx, localIdx, localIdx
 	s[opGlobalGet], s[opGlobalSet] = globalG, globalS
 	s[opMemorySize], s[opMemoryGrow] = memZero, memZero
 	s[opI32Const], s[opI64Const], s[opF32Const], s[opF64Const] = const32, const64, float4, float8

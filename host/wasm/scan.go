@@ -29,6 +29,11 @@ type scanner struct {
 		end int   // offset behind it
 		val int64 // of an i32.const
 	}
+	given struct { // the constant that a local was set to last
+		local uint32
+		val   int64
+		end   int // offset behind it
+	}
 	opened bool // a call or control instruction has been seen
 	plan
 }
@@ -36,6 +41,7 @@ type scanner struct {
 // frame is an open block, loop, if or the function itself.
 type frame struct {
 	op       byte
+	at       int  // offset of its opening
 	region   int  // at its opening
 	loop     int  // index in loops, of a loop
 	targeted bool // by a branch
@@ -44,14 +50,16 @@ type frame struct {
 
 // loop is what charging a loop's header somewhere else takes.
 type loop struct {
-	region  int
-	sources []int // regions that lead to the header: its opener's, its branches'
+	region   int
+	sources  []int     // regions that lead to the header: its opener's, its branches'
+	dispatch *dispatch // nil if the header does something else
 }
 
 // plan is what a scan found out about one function.
 type plan struct {
 	edits    []edit
 	costs    []int64 // of each region; 0 is the function's entry
+	jumps    []jump  // what editJump is about
 	calls    bool    // calls another function, so it may be part of a recursion
 	headLoop bool    // a loop's header follows the entry before any call
 	floats   bool
@@ -78,6 +86,7 @@ const (
 	editCall                   // call imported function arg
 	editBulk                   // charge for a length on top of the stack
 	editGrow                   // memory.grow
+	editJump                   // branch, as jump arg says
 	editNaN32
 	editNaN64
 )
@@ -95,11 +104,11 @@ func (s *scanner) reset(i int) {
 	s.where = fmt.Sprintf("function %d", len(s.m.imports)+i)
 	s.r = reader{b: f.code, base: f.offset}
 	s.locals = uint32(f.count + len(s.m.types[s.m.funcs[i]].params))
-	s.plan = plan{edits: s.edits[:0], costs: append(s.costs[:0], entryCost+int64(s.locals)/8)}
+	s.plan = plan{edits: s.edits[:0], jumps: s.jumps[:0], costs: append(s.costs[:0], entryCost+int64(s.locals)/8)}
 	s.frames = append(s.frames[:0], frame{op: opCall})
 	s.loops = s.loops[:0]
 	s.region, s.dead, s.opened = 0, false, false
-	s.last.end = -1
+	s.last.end, s.given.end = -1, -1
 }
 
 // entryCost is what being called costs, beside the caller's instruction.
@@ -178,10 +187,14 @@ func (s *scanner) instruction() {
 	case plain:
 		s.plain(op, at)
 	case blockt:
-		s.open(op)
+		s.open(op, at)
 	case labelIdx:
-		s.branch(s.r.u32())
-		s.dead = s.dead || op == opBr
+		label := s.r.u32()
+		s.branch(label)
+		if op == opBr {
+			s.jump(at, label)
+			s.dead = true
+		}
 	case table:
 		s.branchTable()
 	case funcIdx:
@@ -189,7 +202,11 @@ func (s *scanner) instruction() {
 	case indirect:
 		s.callIndirect()
 	case localIdx:
-		s.index("local", s.r.u32(), int(s.locals))
+		i := s.r.u32()
+		s.index("local", i, int(s.locals))
+		if op == opLocalSet && s.last.op == opI32Const && s.last.end == at {
+			s.given.local, s.given.val, s.given.end = i, s.last.val, s.r.at
+		}
 	case globalG, globalS:
 		s.global(op)
 	case memarg:
@@ -246,12 +263,12 @@ func (s *scanner) plain(op byte, at int) {
 	}
 }
 
-func (s *scanner) open(op byte) {
+func (s *scanner) open(op byte, at int) {
 	if t := s.r.u8(); t != blockEmpty && (t < byte(typeF64) || t > byte(typeI32)) && s.r.err == nil {
 		s.r.refuse(refuse(ErrFeature, s.r.where(), "block type %#x (multi-value)", t))
 		return
 	}
-	s.frames = append(s.frames, frame{op: op, region: s.region, dead: s.dead})
+	s.frames = append(s.frames, frame{op: op, at: at, region: s.region, dead: s.dead})
 	if op == opLoop && !s.dead {
 		s.openLoop()
 	}
@@ -264,7 +281,7 @@ func (s *scanner) openLoop() {
 		kind, s.headLoop = editHead, true
 	}
 	s.frames[len(s.frames)-1].loop = len(s.loops)
-	s.loops = append(s.loops, loop{region: len(s.costs), sources: []int{s.region}})
+	s.loops = append(s.loops, loop{region: len(s.costs), sources: []int{s.region}, dispatch: s.dispatcher()})
 	s.lead(kind)
 }
 
