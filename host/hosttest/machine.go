@@ -89,6 +89,9 @@ type scriptMachine struct {
 	end   string
 }
 
+// Refresh implements stf.Machine.
+func (m *scriptMachine) Refresh() error { return nil }
+
 func (m *scriptMachine) Close() error { return nil }
 
 func (m *scriptMachine) Genesis(st stf.State, document []byte) (stf.Outcome, error) {

@@ -173,6 +173,9 @@ func (m *machine) EndBlock(st stf.State, ctx abi.Context) (stf.Outcome, error) {
 	return m.block.run(abi.ExportEndBlock, abi.PhaseHook, st, st, nil, ctx, nil, (*sdk.Guest).EndBlock), nil
 }
 
+// Refresh implements [stf.Machine]: there is nothing to put back.
+func (m *machine) Refresh() error { return nil }
+
 func (m *machine) Close() error { return nil }
 
 // inspector implements [stf.Inspector].

@@ -48,7 +48,8 @@ func (m *steadyMachine) EndBlock(stf.State, abi.Context) (stf.Outcome, error) {
 func (m *steadyMachine) Admit(stf.View, abi.Context, *stf.Tx) (stf.Outcome, error) {
 	return stf.Outcome{}, nil
 }
-func (m *steadyMachine) Close() error { return nil }
+func (m *steadyMachine) Refresh() error { return nil }
+func (m *steadyMachine) Close() error   { return nil }
 
 func (m *steadyMachine) Execute(st stf.State, _ abi.Context, tx *stf.Tx) (stf.Outcome, error) {
 	id := sha256.Sum256(tx.Raw)

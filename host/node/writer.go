@@ -424,6 +424,9 @@ func (w *Writer) seal(ctx context.Context, c closed) error {
 	w.snaps.sealed(c.Height)
 	w.pruner.sealed(c.Height)
 	w.upkeep.sealed()
+	if err := w.exec.Machine.Refresh(); err != nil {
+		return err
+	}
 	return w.journal.Release(c.Height)
 }
 

@@ -76,6 +76,10 @@ type Machine interface {
 	Admit(view View, ctx abi.Context, tx *Tx) (Outcome, error)
 	Execute(st State, ctx abi.Context, tx *Tx) (Outcome, error)
 	EndBlock(st State, ctx abi.Context) (Outcome, error)
+	// Refresh makes ready what the next BeginBlock needs, so that it takes less time.
+	// Nothing depends on it. One goroutine may call it while another executes; not
+	// beside Close.
+	Refresh() error
 	Close() error
 }
 

@@ -10,8 +10,8 @@
 //	Load: parse ─▶ check the rules ─▶ instrument ─▶ compile ─▶ _initialize twice,
 //	      compare, keep the first memory image ─▶ schema
 //	Machine: [put the image back] BeginBlock, Execute …, EndBlock   on one copy,
-//	         Admit on another
+//	         Admit on another; Refresh puts it back beside the block before
 //
 // A Program may be used by any number of goroutines. A Machine or an Inspector
-// belongs to one.
+// belongs to one, but for a Machine's Refresh.
 package wasm

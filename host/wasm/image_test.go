@@ -94,6 +94,51 @@ func TestBlockStartsFromTheFirstImage(t *testing.T) {
 	})
 }
 
+// TestRefreshedBlockStartsFromTheFirstImage: however often a machine is refreshed, and
+// beside whatever, a block gives what it gives on a machine that never was.
+func TestRefreshedBlockStartsFromTheFirstImage(t *testing.T) {
+	withBackings(t, stateful(), func(t *testing.T, p *Program) {
+		never := newBlock(t, p)
+		for name, refresh := range map[string][3]int{ // before a block, beside it, after it
+			"beside":           {0, 1, 0},
+			"beside, often":    {0, 5, 0},
+			"before and after": {1, 0, 1},
+			"always":           {2, 2, 2},
+		} {
+			b := newBlock(t, p)
+			pairs := map[*pair]bool{}
+			again := func(n int) {
+				for range n {
+					if err := b.m.Refresh(); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+			for i := range 6 {
+				again(refresh[0])
+				b.begin()
+				never.begin()
+				pairs[b.m.(*machine).pair] = true
+				beside := make(chan struct{})
+				go func() {
+					defer close(beside)
+					again(refresh[1])
+				}()
+				for _, tx := range [][]byte{nil, nil, {1}, nil, {1, 1}, nil, {1, 1, 1}}[:7-i] {
+					if got, want := b.result(tx), never.result(tx); got != want {
+						t.Errorf("%s: block %d transaction %x gives\n%s, want\n%s", name, i, tx, got, want)
+					}
+				}
+				<-beside
+				again(refresh[2])
+			}
+			if len(pairs) != 2 {
+				t.Errorf("%s: %d pairs were used", name, len(pairs))
+			}
+		}
+	})
+}
+
 // TestGrownMemoryStaysInItsBlock: within a block the guest keeps what it grew.
 func TestGrownMemoryStaysInItsBlock(t *testing.T) {
 	withBackings(t, stateful(), func(t *testing.T, p *Program) {
@@ -439,6 +484,9 @@ func TestClose(t *testing.T) {
 	}
 	// What was made before still works, and keeps what it needs.
 	ov := state.NewOverlay(nil)
+	if err := m.Refresh(); err != nil {
+		t.Fatal(err)
+	}
 	if out, err := m.BeginBlock(ov, testContext, noPrices); err != nil || out.Code != 0 {
 		t.Fatal(out, err)
 	}

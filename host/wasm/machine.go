@@ -2,6 +2,7 @@ package wasm
 
 import (
 	"errors"
+	"sync/atomic"
 
 	"github.com/kaizenchain/kaizen/host/stf"
 	"github.com/kaizenchain/kaizen/stf-modules/abi"
@@ -54,12 +55,33 @@ func (c *copyOf) close() error {
 	return in.close()
 }
 
-// machine executes blocks on two copies of the module, one of them for admit
-// alone. It implements [stf.Machine].
+// pair is the copies that a block is executed on, one of them for admit alone.
+type pair struct{ block, door copyOf }
+
+func (p *Program) newPair() *pair {
+	return &pair{block: copyOf{p: p, tracer: p.opts.Tracer}, door: copyOf{p: p}}
+}
+
+func (c *pair) restore() error {
+	if err := c.block.restore(); err != nil {
+		return err
+	}
+	return c.door.restore()
+}
+
+func (c *pair) close() error { return errors.Join(c.block.close(), c.door.close()) }
+
+// machine executes blocks. It implements [stf.Machine]. Once it is refreshed it has a
+// second pair, and a block begins on the one that is ready; putting the image back takes
+// longer than all else between two blocks.
+//
+//	BeginBlock: spare ─▶ pair ─▶ used      Refresh: used ─▶ restore ─▶ spare
 type machine struct {
-	p      *Program
-	block  copyOf
-	door   copyOf
+	p *Program
+	*pair
+	spare  atomic.Pointer[pair] // its images are back; nil: there is none
+	used   atomic.Pointer[pair] // to be refreshed; nil: there is none
+	double bool                 // there is a second pair; Refresh's own
 	closed bool
 	call   call // reused, so that a call allocates nothing
 	ctx    abi.Context
@@ -70,18 +92,11 @@ func (p *Program) NewMachine() (stf.Machine, error) {
 	if err := p.use(); err != nil {
 		return nil, err
 	}
-	m := &machine{p: p, block: copyOf{p: p, tracer: p.opts.Tracer}, door: copyOf{p: p}}
+	m := &machine{p: p, pair: p.newPair()}
 	if err := m.restore(); err != nil {
 		return nil, errors.Join(err, m.Close())
 	}
 	return m, nil
-}
-
-func (m *machine) restore() error {
-	if err := m.block.restore(); err != nil {
-		return err
-	}
-	return m.door.restore()
 }
 
 // Genesis implements [stf.Machine].
@@ -101,10 +116,30 @@ func (m *machine) BeginBlock(st stf.State, ctx abi.Context, oracle []byte) (stf.
 	if m.closed {
 		return stf.Outcome{}, ErrClosed
 	}
-	if err := m.restore(); err != nil {
+	if ready := m.spare.Swap(nil); ready != nil {
+		m.used.Store(m.pair)
+		m.pair = ready
+	} else if err := m.restore(); err != nil {
 		return stf.Outcome{}, err
 	}
 	return m.hook(callBeginBlock, st, ctx, oracle)
+}
+
+// Refresh implements [stf.Machine].
+func (m *machine) Refresh() error {
+	c := m.used.Swap(nil)
+	if c == nil && !m.double {
+		c, m.double = m.p.newPair(), true
+	}
+	if c == nil {
+		return nil
+	}
+	if err := c.restore(); err != nil {
+		m.double = false
+		return errors.Join(err, c.close())
+	}
+	m.spare.Store(c)
+	return nil
 }
 
 // EndBlock implements [stf.Machine].
@@ -147,5 +182,11 @@ func (m *machine) Close() error {
 		return nil
 	}
 	m.closed = true
-	return errors.Join(m.block.close(), m.door.close(), m.p.release())
+	err := m.pair.close()
+	for _, c := range []*pair{m.spare.Load(), m.used.Load()} {
+		if c != nil {
+			err = errors.Join(err, c.close())
+		}
+	}
+	return errors.Join(err, m.p.release())
 }
