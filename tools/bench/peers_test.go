@@ -87,7 +87,7 @@ func TestPeerNotes(t *testing.T) {
 		{nodeRow{ours: many, set: setOne}, "evnode", "which all set one key"},
 		{nodeRow{ours: one, set: setOne}, "evnode", "let no call overtake another"},
 		{nodeRow{ours: many, set: setNew}, "evnode", "ours go to counters that are there"},
-		{nodeRow{ours: many, set: setLoaded}, "evnode", "random ones of 12,345 keys that it has"},
+		{nodeRow{ours: many, set: setLoaded}, "evnode", "random ones of 12,345 keys that it has, and it goes through what rounds before have written as well"},
 	} {
 		if got := c.row.note(c.peer, 12_345); !strings.HasSuffix(got, c.want) {
 			t.Errorf("note is %q, want one that ends with %q", got, c.want)

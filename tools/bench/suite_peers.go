@@ -410,7 +410,7 @@ func (row *nodeRow) note(peer string, keys int) string {
 	case setNew:
 		return note + ", each with a new key; ours go to counters that are there"
 	case setLoaded:
-		return fmt.Sprintf("%s, which set random ones of %s keys that it has", note, grouped(strconv.Itoa(keys)))
+		return fmt.Sprintf("%s, which set random ones of %s keys that it has, and it goes through what rounds before have written as well", note, grouped(strconv.Itoa(keys)))
 	}
 	if row.inTurn() {
 		return note + ", which all set one key; ours add to one counter, whose sequence numbers let no call overtake another"
