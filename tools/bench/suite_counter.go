@@ -83,17 +83,15 @@ func (b *bench) theCounters() (*counters, error) {
 	return b.counters, err
 }
 
-// counter measures the node without signatures: what is left is HTTP, JSON,
+// counter measures the node without signatures: what is left is HTTP, WebSocket, JSON,
 // execution, journal, blocks and roots.
 func (b *bench) counter() error {
 	c, err := b.theCounters()
 	if err != nil {
 		return err
 	}
-	calls, ones := b.counterCalls(c), b.counterOnes(c)
-	defer calls.close()
-	defer ones.close()
-	for _, w := range []*way{calls, ones} {
+	for _, w := range []*way{b.counterCalls(c), b.counterOnes(c), b.counterJSON(c), b.counterStreams(c, fewUnderWay), b.counterStreams(c, manyUnderWay)} {
+		defer w.close()
 		if err := b.unsigned(w); err != nil {
 			return err
 		}
@@ -111,7 +109,7 @@ func (b *bench) unsigned(w *way) error {
 		rates = append(rates, perSecond(got.n, got.took))
 		node, own = append(node, microseconds(got.node)/float64(got.n)), append(own, microseconds(got.generator)/float64(got.n))
 	}
-	name := "unsigned transactions over HTTP, " + w.name
+	name := "unsigned transactions over " + w.over + ", " + w.name
 	b.add(plain("counter", name, "1/s", rates...).noted(fmt.Sprintf("durable; %d counters; load generator in another process", b.accounts)),
 		plain("counter", name+": processor time of the node for one", "µs", node...),
 		plain("counter", name+": processor time of the load generator for one", "µs", own...))

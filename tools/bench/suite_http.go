@@ -21,6 +21,8 @@ func (b *bench) http() (err error) {
 	defer func() { err = errors.Join(err, goClient.Close()) }()
 	lean := newPoster(n.RPC)
 	defer lean.close()
+	ones := &singles{address: n.RPC}
+	defer ones.close()
 	if err := b.started(n); err != nil {
 		return err
 	}
@@ -34,6 +36,14 @@ func (b *bench) http() (err error) {
 		}},
 		{"kaizen_sendTransactions, Go client", "load generator: host/rpc/client", func(raws [][]byte) (float64, error) {
 			took, err := sendAll(b.ctx, goClient, raws)
+			return perSecond(len(raws), took), err
+		}},
+		{"kaizen_sendTransaction, one a request", "load generator: requests made before, answers counted", func(raws [][]byte) (float64, error) {
+			took, err := ones.sendAll(b.ctx, raws)
+			return perSecond(len(raws), took), err
+		}},
+		{"submit stream, one a message", fmt.Sprintf("load generator: messages made before, of answers the status is read, %d under way", manyUnderWay), func(raws [][]byte) (float64, error) {
+			took, err := streams(n.RPC, manyUnderWay).sendAll(b.ctx, raws)
 			return perSecond(len(raws), took), err
 		}},
 	} {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/kaizenchain/kaizen/host/rpc/client"
+	"github.com/kaizenchain/kaizen/stf-modules/abi"
 )
 
 const (
@@ -24,22 +25,40 @@ const (
 
 // caller sends one transaction and waits for its receipt.
 type caller struct {
-	name   string
-	client *client.Client
+	name string
+	send func(ctx context.Context, raw []byte) error
+	// ask calls what needs neither the executor nor the disk; nil: it has none.
+	ask func(ctx context.Context) error
 }
 
-func (c *caller) send(ctx context.Context, raw []byte) error {
-	r, err := c.client.SendTransaction(ctx, raw)
-	if err != nil {
+func callerOf(name string, c *client.Client) *caller {
+	return &caller{name: name,
+		send: func(ctx context.Context, raw []byte) error {
+			r, err := c.SendTransaction(ctx, raw)
+			if err != nil {
+				return err
+			}
+			return checkReceipt(&r)
+		},
+		ask: func(ctx context.Context) error {
+			_, err := c.Info(ctx)
+			return err
+		}}
+}
+
+// streamCaller sends all of its transactions over one stream.
+func streamCaller(s *client.Stream) *caller {
+	return &caller{name: "submit stream", send: func(ctx context.Context, raw []byte) error {
+		sent, err := s.Send(ctx, raw)
+		if err != nil {
+			return err
+		}
+		done, err := sent.Wait(ctx)
+		if err == nil && done.Receipt.Code != abi.CodeOK {
+			err = fmt.Errorf("transfer failed: code %d %s", done.Receipt.Code, done.Receipt.Detail)
+		}
 		return err
-	}
-	return checkReceipt(&r)
-}
-
-// ask calls what needs neither the executor nor the disk.
-func (c *caller) ask(ctx context.Context) error {
-	_, err := c.client.Info(ctx)
-	return err
+	}}
 }
 
 // latency measures the time from sending a transaction to its durable receipt.
@@ -49,14 +68,21 @@ func (b *bench) latency() (err error) {
 		return err
 	}
 	var callers []*caller
+	var ws *client.Client
 	for _, scheme := range []string{"http", "ws"} {
 		c, err := client.New(scheme + "://" + n.RPC)
 		if err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, c.Close()) }()
-		callers = append(callers, &caller{map[string]string{"http": "HTTP keep-alive", "ws": "WebSocket"}[scheme], c})
+		callers, ws = append(callers, callerOf(map[string]string{"http": "HTTP keep-alive", "ws": "WebSocket"}[scheme], c)), c
 	}
+	stream, err := ws.Stream(b.ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, stream.Close()) }()
+	callers = append(callers, streamCaller(stream))
 	for _, c := range callers {
 		if err := b.calm(n, c); err != nil {
 			return err
@@ -209,11 +235,14 @@ type probe struct {
 // calls that want nothing of the chain, which take what this machine, the load
 // generator in it and the RPC port take of every answer.
 func (b *bench) probes(load *background, callers []*caller, d time.Duration) (all []probe) {
+	var ask *caller
 	for _, c := range callers {
+		if c.ask != nil {
+			ask = c
+		}
 		raws := b.chain.wallets.load(count(probeRate, d))
 		all = append(all, probe{c.name + ", single transfers", true, len(raws), time.Second / probeRate, func(i int) error { return c.send(b.ctx, raws[i]) }})
 	}
-	ask := callers[len(callers)-1]
 	return append(all,
 		probe{ask.name + ", kaizen_info", false, count(probeRate, d), time.Second / probeRate, func(int) error { return ask.ask(b.ctx) }},
 		probe{fmt.Sprintf("WebSocket, calls of %d transfers", backgroundSize), false, len(load.params), load.every, load.send})

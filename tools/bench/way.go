@@ -29,7 +29,8 @@ func (w *work) cpu() time.Duration { return w.node + w.generator }
 // way is how load comes to a node in a process of its own.
 type way struct {
 	name            string
-	callers, atOnce int // connections, and transactions that each sends before it waits
+	over            string // what it comes over
+	callers, atOnce int    // connections, and transactions that each sends before it waits
 	node            *child
 	load            func(n int) [][]byte
 	send            func(ctx context.Context, raws [][]byte) (time.Duration, error)
@@ -61,13 +62,18 @@ func (w *way) round(b *bench) (work, error) {
 // calls is load of many transactions in one call, as a [poster] sends it.
 func (b *bench) calls(n *child, load func(n int) [][]byte, first, most int) *way {
 	p := newPoster(n.RPC)
-	return &way{name: fmt.Sprintf("calls of %d", batchSize), callers: workers, atOnce: batchSize, node: n, load: load, send: p.postAll, close: p.close, next: first, most: most}
+	return &way{name: fmt.Sprintf("calls of %d", batchSize), over: "HTTP", callers: workers, atOnce: batchSize, node: n, load: load, send: p.postAll, close: p.close, next: first, most: most}
 }
 
 // ones is load of one transaction a request, as [singles] send it.
 func (b *bench) ones(n *child, load func(n int) [][]byte, first, most int) *way {
 	s := &singles{address: n.RPC}
-	return &way{name: "one a request", callers: singleConns, atOnce: 1, node: n, load: load, send: s.sendAll, close: s.close, next: first, most: most}
+	return &way{name: "one a request", over: "HTTP", callers: singleConns, atOnce: 1, node: n, load: load, send: s.sendAll, close: s.close, next: first, most: most}
+}
+
+// messages is load of one transaction a WebSocket message, as [sockets] send it.
+func (b *bench) messages(n *child, over string, s *sockets, load func(n int) [][]byte, first, most int) *way {
+	return &way{name: fmt.Sprintf("one a message, %d under way", s.window*socketConns), over: over, callers: socketConns, atOnce: s.window, node: n, load: load, send: s.sendAll, close: func() {}, next: first, most: most}
 }
 
 // The first round of a way is short: its rate is not known.
@@ -84,6 +90,12 @@ func (b *bench) counterInTurn(c *counters) *way {
 }
 
 func (b *bench) counterOnes(c *counters) *way { return b.ones(c.node, c.load, firstRound, c.n) }
+func (b *bench) counterJSON(c *counters) *way {
+	return b.messages(c.node, "a WebSocket", jsonSockets(c.node.RPC), c.load, firstRound, c.n)
+}
+func (b *bench) counterStreams(c *counters, underWay int) *way {
+	return b.messages(c.node, "the stream", streams(c.node.RPC, underWay), c.load, firstRound, c.n)
+}
 
 // singleConns is how many connections requests with one transaction come over: an
 // answer waits for the disk, so that one connection cannot carry many a second.
@@ -123,15 +135,20 @@ func (s *singles) dial(ctx context.Context) error {
 	return nil
 }
 
+// A request of kaizen_sendTransaction, before and after the hex.
+const (
+	singleStart = `{"jsonrpc":"2.0","id":1,"method":"kaizen_sendTransaction","params":["0x`
+	singleEnd   = `"]}`
+)
+
 // requests are whole HTTP requests of kaizen_sendTransaction.
 func (s *singles) requests(raws [][]byte) [][]byte {
-	const start, end = `{"jsonrpc":"2.0","id":1,"method":"kaizen_sendTransaction","params":["0x`, `"]}`
 	all := make([][]byte, len(raws))
 	for i, raw := range raws {
-		length := len(start) + hex.EncodedLen(len(raw)) + len(end)
+		length := len(singleStart) + hex.EncodedLen(len(raw)) + len(singleEnd)
 		b := make([]byte, 0, length+128)
-		b = fmt.Appendf(b, "POST / HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", s.address, length, start)
-		all[i] = append(hex.AppendEncode(b, raw), end...)
+		b = fmt.Appendf(b, "POST / HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", s.address, length, singleStart)
+		all[i] = append(hex.AppendEncode(b, raw), singleEnd...)
 	}
 	return all
 }
