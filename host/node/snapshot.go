@@ -48,6 +48,20 @@ func (l *ledger) slice(h *chain.Header, at state.Position, yield func(path *chai
 	return l.versions.AscendAt(h.Height, at, sliceLimit, yield)
 }
 
+// hold keeps the state after a block in the history until release is called.
+func (l *ledger) hold(height uint64) (release func(), err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.versions.Hold(height); err != nil {
+		return nil, err
+	}
+	return func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.versions.Release()
+	}, nil
+}
+
 // restore starts from the newest snapshot of a block up to a height that is
 // stored; the state after genesis stays where there is none. One that cannot be
 // used is named in the log, and the next older one is tried.
@@ -233,7 +247,7 @@ func (s *snapshots) takeNear(ctx context.Context, height uint64, full bool) (tak
 		}
 		height = s.views.Head().Height
 	}
-	return nil, fmt.Errorf("blocks come faster than the state can be copied; a larger history.blocks helps: %w", err)
+	return nil, fmt.Errorf("blocks come faster than the state can be copied, and %d MiB of history are not enough: %w", state.MaxHeldBytes>>20, err)
 }
 
 // take writes the snapshot of one block.
@@ -284,6 +298,11 @@ func (s *snapshots) took(taken *snapshot.Snapshot, took time.Duration) {
 // copyState writes the state after a block slice by slice, between which blocks
 // go on. It yields to everybody else after each: a snapshot has time.
 func (s *snapshots) copyState(ctx context.Context, h *chain.Header, w *snapshot.Writer) error {
+	release, err := s.views.hold(h.Height)
+	if err != nil {
+		return err
+	}
+	defer release()
 	var at state.Position
 	var keys arena
 	s.copied.Store(0)
@@ -293,7 +312,6 @@ func (s *snapshots) copyState(ctx context.Context, h *chain.Header, w *snapshot.
 			return err
 		}
 		keys.reset()
-		var err error
 		if at, err = s.views.slice(h, at, keys.add); err != nil {
 			return err
 		}

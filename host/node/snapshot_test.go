@@ -367,6 +367,34 @@ func TestCaptureLosesHistory(t *testing.T) {
 	}
 }
 
+// TestCaptureHoldsItsBlock: as many blocks as come while the state is copied, the copy
+// is of the block it was begun with.
+func TestCaptureHoldsItsBlock(t *testing.T) {
+	l, add := testLedger(t, testGenesis(), 3)
+	for range 30 {
+		add(100)
+	}
+	h := l.Head()
+	s := testSnapshots(t, l)
+	release, err := l.hold(h.Height)
+	must(t, err)
+	for range 10 {
+		add(100)
+	}
+	w, err := s.dir.Create(snapshot.Meta{GenesisHash: l.store.GenesisHash(), Header: h})
+	must(t, err)
+	must(t, s.copyState(context.Background(), &h, w))
+	taken, err := w.Commit()
+	must(t, err)
+	if _, _, err := snapshot.Restore([]*snapshot.Snapshot{taken}, snapshot.Options{Run: onAllCores}); err != nil {
+		t.Error(err)
+	}
+	release()
+	if _, err := s.take(context.Background(), h.Height, true); !errors.Is(err, state.ErrNotRetained) {
+		t.Errorf("block %d is still held: %v", h.Height, err)
+	}
+}
+
 // TestSnapshotOnReader: a reader takes them too, forgets those of blocks that were
 // taken back, and comes back from one; what is left over of another chain of
 // blocks is not used.

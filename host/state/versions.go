@@ -15,6 +15,9 @@ import (
 // the limit in blocks. The newest block can always be taken back.
 const MaxHistoryBytes = 128 << 20
 
+// MaxHeldBytes bounds the same while a block is held.
+const MaxHeldBytes = 4 * MaxHistoryBytes
+
 // Versions is a tree at the newest block, and what leads back from there to the
 // blocks before.
 type Versions struct {
@@ -25,16 +28,21 @@ type Versions struct {
 	roots   []chain.Hash // of the retained blocks, the newest last
 	undos   []*Undo      // undos[i] leads from the block of roots[i+1] to that of roots[i]
 	bytes   int          // of undos
+	most    int          // bytes, while a block is held
+	held    uint64       // see Hold
+	holding bool
 }
 
 // NewVersions returns an empty state before any block. limit is how many blocks
 // it can go back; 0 keeps only the newest.
-func NewVersions(limit int) *Versions { return &Versions{tree: NewTree(), limit: limit} }
+func NewVersions(limit int) *Versions {
+	return &Versions{tree: NewTree(), limit: limit, most: MaxHeldBytes}
+}
 
 // RestoreVersions continues from a tree that holds the state after block height,
 // as built from a snapshot.
 func RestoreVersions(tree *Tree, height uint64, limit int) *Versions {
-	return &Versions{tree: tree, limit: limit, started: true, newest: height, roots: []chain.Hash{tree.Root()}}
+	return &Versions{tree: tree, limit: limit, most: MaxHeldBytes, started: true, newest: height, roots: []chain.Hash{tree.Root()}}
 }
 
 // Tree is the state after the newest block: what overlays go over.
@@ -66,9 +74,29 @@ func (v *Versions) Commit(height uint64, changes []Change, run Runner) chain.Has
 	return root
 }
 
+// Hold keeps a retained block beyond the limit in blocks, and up to MaxHeldBytes, until
+// [Versions.Release]: somebody copies the state after it, slice by slice, and would have
+// to begin again. One block is held at a time.
+func (v *Versions) Hold(height uint64) error {
+	_, err := v.back(height)
+	if err == nil {
+		v.held, v.holding = height, true
+	}
+	return err
+}
+
+// Release lets go of the held block, if there is one.
+func (v *Versions) Release() {
+	v.holding = false
+	v.trim()
+}
+
 // trim forgets the oldest blocks beyond the limits.
 func (v *Versions) trim() {
 	for len(v.undos) > v.limit || (v.bytes > MaxHistoryBytes && len(v.undos) > 1) {
+		if v.holding && v.newest-uint64(len(v.undos)) >= v.held && v.bytes <= v.most {
+			return
+		}
 		v.bytes -= v.undos[0].size()
 		v.undos[0] = nil
 		v.undos, v.roots = v.undos[1:], v.roots[1:]

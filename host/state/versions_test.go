@@ -149,6 +149,61 @@ func TestHistoryIsBounded(t *testing.T) {
 	}
 }
 
+// TestHold: a held block stays for longer than others, and not for ever.
+func TestHold(t *testing.T) {
+	v := NewVersions(3)
+	height := uint64(0)
+	grow := func(blocks, size int) {
+		for range blocks {
+			o := NewOverlay(v.Tree())
+			for i := range 64 {
+				o.Set([]byte{byte(i)}, append(make([]byte, size-1), byte(height)))
+			}
+			v.Commit(height, o.Changes(), nil)
+			height++
+		}
+	}
+	oldest := func(want uint64) {
+		t.Helper()
+		if got, _ := v.Oldest(); got != want {
+			t.Errorf("at block %d the oldest is %d, want %d", height-1, got, want)
+		}
+	}
+	grow(10, 1)
+	if err := v.Hold(5); !errors.Is(err, ErrNotRetained) {
+		t.Errorf("a block that is gone is held: %v", err)
+	}
+	if err := v.Hold(8); err != nil {
+		t.Fatal(err)
+	}
+	grow(20, 1)
+	oldest(8)
+	if view, ok := v.At(8); !ok {
+		t.Error("the held block is not there")
+	} else if got, ok := view.Get([]byte{3}); !ok || got[0] != 8 {
+		t.Errorf("block 8 has the value of block %d", got[0])
+	}
+	v.Release()
+	oldest(26)
+	if err := v.Hold(28); err != nil {
+		t.Fatal(err)
+	}
+	v.most = MaxHistoryBytes + 16<<20 // as much less is at stake, and memory
+	for range 3 * v.most / (64 * MaxValueBytes) / 2 {
+		grow(1, MaxValueBytes)
+		if v.bytes > v.most {
+			t.Fatalf("history takes %d bytes while a block is held", v.bytes)
+		}
+	}
+	if _, ok := v.At(28); ok {
+		t.Error("a block is held whatever that takes")
+	}
+	v.Release()
+	if got, _ := v.Oldest(); v.bytes > MaxHistoryBytes || got+3 < height-1 {
+		t.Errorf("after the release %d bytes, block %d of %d", v.bytes, got, height-1)
+	}
+}
+
 // TestChangedSince: what a proof for an old block costs is counted block by block.
 func TestChangedSince(t *testing.T) {
 	v := NewVersions(3)
