@@ -135,7 +135,7 @@ func (c *RPCConfig) limits() rpc.Limits {
 	}
 	// What depends on a configured limit follows it.
 	limits.RateBurst = max(limits.RateBurst, limits.MaxBatch)
-	limits.MaxHeldBytes = max(limits.MaxHeldBytes, 4*(limits.MaxBodyBytes+limits.MaxResponseBytes))
+	limits.MaxHeldBytes = max(limits.MaxHeldBytes, 4*(limits.MaxBodyBytes+limits.MaxResponseBytes), 4*limits.MaxStreamBytes)
 	return limits
 }
 

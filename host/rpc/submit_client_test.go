@@ -281,6 +281,24 @@ func TestClientStreamMeetsSomethingElse(t *testing.T) {
 	}
 }
 
+// TestClientStreamAnswersAreLife: while transactions wait the node does not ping, and
+// its answers are enough.
+func TestClientStreamAnswersAreLife(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := start(t, func(o *Options) { o.Limits.CallTimeout = time.Hour })
+		defer w.stop()
+		w.node.hook = func([][]byte) { time.Sleep(40 * time.Second) }
+		s := w.stream("ws://localhost")
+		defer s.Close()
+		var last *client.Sent
+		for range 4 {
+			last = must[*client.Sent](t)(s.Send(t.Context(), []byte{0}))
+			synctest.Wait()
+		}
+		must[client.Executed](t)(last.Wait(t.Context()))
+	})
+}
+
 // TestClientStreamSilence: a node of which nothing is heard is lost, one that pings is
 // not.
 func TestClientStreamSilence(t *testing.T) {

@@ -85,7 +85,7 @@ func (b *bench) counterCalls(c *counters) *way { return b.calls(c.node, c.load, 
 // follows the answer of the one before.
 func (b *bench) counterInTurn(c *counters) *way {
 	p := newPoster(c.node.RPC)
-	return &way{name: fmt.Sprintf("calls of %d in turn to one counter", batchSize), callers: 1, atOnce: batchSize, node: c.node,
+	return &way{name: fmt.Sprintf("calls of %d in turn to one counter", batchSize), over: "HTTP", callers: 1, atOnce: batchSize, node: c.node,
 		load: c.loadOne, send: p.postInTurn, close: p.close, next: firstRound, most: c.n}
 }
 
