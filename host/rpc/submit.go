@@ -16,7 +16,8 @@ import (
 	"github.com/kaizenchain/kaizen/host/rpc/api"
 )
 
-// stream is one WebSocket connection of api.SubmitProtocol (SUBMIT.md).
+// stream is one WebSocket connection of api.SubmitProtocol (SUBMIT.md; host/RATIONALE.md
+// says what it saves).
 //
 //	reader ─ arrived ─▶ Backend.Enqueue ─▶ flights, in order ─▶ answerer ─▶ one write
 //
