@@ -184,7 +184,7 @@ func (in *instrumenter) body(e *encoder, fill func(*encoder)) {
 }
 
 // extra is the indices of the locals that a function is given.
-type extra struct{ length, f32, f64 uint32 }
+type extra struct{ length, f32, f64, temps uint32 }
 
 // declare writes a function's locals with the extra ones.
 func (in *instrumenter) declare(e *encoder, f *body, first uint32) (x extra) {
@@ -198,6 +198,10 @@ func (in *instrumenter) declare(e *encoder, f *body, first uint32) (x extra) {
 	x.length = next(in.scan.bulk, typeI32)
 	x.f32 = next(in.scan.nan32, typeF32)
 	x.f64 = next(in.scan.nan64, typeF64)
+	x.temps = first + uint32(len(add))
+	for range in.scan.temps {
+		add = append(add, typeI32)
+	}
 	e.u32(uint32(len(f.locals) + len(add)))
 	for _, run := range f.locals {
 		e.u32(run.n)
@@ -274,6 +278,12 @@ func (in *instrumenter) apply(e *encoder, ed edit, x extra) {
 		e.idx(opCall, in.function(ed.arg))
 	case editJump:
 		in.jump(e, &in.scan.jumps[ed.arg])
+	case editKeep:
+		e.idx(opLocalTee, x.temps+ed.arg)
+		in.ahead(e, &ed, x.temps+ed.arg)
+	case editKept:
+		e.idx(opLocalGet, x.temps+ed.arg)
+		in.ahead(e, &ed, x.temps+ed.arg)
 	case editGrow:
 		e.idx(opCall, in.grow)
 	case editBulk:

@@ -16,12 +16,14 @@ const (
 	opReturn       = 0x0f
 	opCall         = 0x10
 	opCallIndirect = 0x11
+	opDrop         = 0x1a
 	opSelect       = 0x1b
 	opLocalGet     = 0x20
 	opLocalSet     = 0x21
 	opLocalTee     = 0x22
 	opGlobalGet    = 0x23
 	opGlobalSet    = 0x24
+	opI32Load8U    = 0x2d
 	opMemorySize   = 0x3f
 	opMemoryGrow   = 0x40
 	opI32Const     = 0x41
@@ -41,6 +43,7 @@ const (
 	opI64And       = 0x83
 	opI64Shl       = 0x86
 	opI64ShrU      = 0x88
+	opI32WrapI64   = 0xa7
 	opI64ExtendU   = 0xad // i64.extend_i32_u
 	opMisc         = 0xfc
 	miscMemoryCopy = 10
@@ -157,4 +160,45 @@ func weight(op byte) int64 {
 		return 4
 	}
 	return 1
+}
+
+// operands is how many operands an instruction takes and whether it leaves one; false for
+// one that branches, calls or changes memory's size.
+func operands(op byte) (pops int, push, ok bool) {
+	switch {
+	case op == 0x01:
+		return 0, false, true
+	case op == opDrop || op == opLocalSet || op == opGlobalSet:
+		return 1, false, true
+	case op == opSelect:
+		return 3, true, true
+	case op == opLocalGet || op == opGlobalGet || op == opMemorySize || op >= opI32Const && op <= opF64Const:
+		return 0, true, true
+	case op >= 0x36 && op <= 0x3e: // stores
+		return 2, false, true
+	case op == opLocalTee || op >= 0x28 && op <= 0x35 || unary(op):
+		return 1, true, true
+	case op >= 0x45 && op <= 0xa6:
+		return 2, true, true
+	}
+	return 0, false, false
+}
+
+// unary reports whether an instruction computes something of one operand.
+func unary(op byte) bool {
+	switch {
+	case op == 0x45 || op == 0x50: // eqz
+	case op >= 0x67 && op <= 0x69 || op >= 0x79 && op <= 0x7b: // clz, ctz, popcnt
+	case op >= 0x8b && op <= 0x91 || op >= 0x99 && op <= 0x9f: // abs, neg, ceil, floor, trunc, nearest, sqrt
+	case op >= 0xa7 && op <= 0xc4: // conversions
+	default:
+		return false
+	}
+	return true
+}
+
+// accessBytes is how many bytes a load or a store is about.
+func accessBytes(op byte) uint64 {
+	const sizes = "\x04\x08\x04\x08\x01\x01\x02\x02\x01\x01\x02\x02\x04\x04\x04\x08\x04\x08\x01\x02\x01\x02\x04"
+	return uint64(sizes[op-0x28])
 }

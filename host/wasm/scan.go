@@ -25,15 +25,18 @@ type scanner struct {
 	region int
 	dead   bool // after an unconditional branch
 	last   struct {
-		op  byte
-		end int   // offset behind it
-		val int64 // of an i32.const
+		op    byte
+		at    int    // offset
+		end   int    // offset behind it
+		val   int64  // of an i32.const
+		index uint32 // of the last one that names a local or an offset in memory
 	}
 	given struct { // the constant that a local was set to last
 		local uint32
 		val   int64
 		end   int // offset behind it
 	}
+	addresses
 	opened bool // a call or control instruction has been seen
 	plan
 }
@@ -66,6 +69,8 @@ type plan struct {
 	bulk     bool // moves memory by a length that is not constant
 	nan32    bool
 	nan64    bool
+	temps    uint32 // extra locals, for lower halves
+	reaches  []reach
 }
 
 // total is the work of all regions.
@@ -87,6 +92,9 @@ const (
 	editBulk                   // charge for a length on top of the stack
 	editGrow                   // memory.grow
 	editJump                   // branch, as jump arg says
+	editFirst                  // nothing, or what it becomes: editKeep
+	editKeep                   // keep the operand on top in extra local arg
+	editKept                   // take it from there
 	editNaN32
 	editNaN64
 )
@@ -96,6 +104,7 @@ type edit struct {
 	at, skip int
 	kind     editKind
 	arg      uint32
+	reach    int // 1 + which of reaches begins here; 0 for none
 }
 
 // reset prepares for function i.
@@ -104,11 +113,12 @@ func (s *scanner) reset(i int) {
 	s.where = fmt.Sprintf("function %d", len(s.m.imports)+i)
 	s.r = reader{b: f.code, base: f.offset}
 	s.locals = uint32(f.count + len(s.m.types[s.m.funcs[i]].params))
-	s.plan = plan{edits: s.edits[:0], jumps: s.jumps[:0], costs: append(s.costs[:0], entryCost+int64(s.locals)/8)}
+	s.plan = plan{edits: s.edits[:0], jumps: s.jumps[:0], reaches: s.reaches[:0], costs: append(s.costs[:0], entryCost+int64(s.locals)/8)}
 	s.frames = append(s.frames[:0], frame{op: opCall})
 	s.loops = s.loops[:0]
 	s.region, s.dead, s.opened = 0, false, false
 	s.last.end, s.given.end = -1, -1
+	s.prepare(min(s.locals, MaxLocals))
 }
 
 // entryCost is what being called costs, beside the caller's instruction.
@@ -158,7 +168,7 @@ func (s *scanner) spread() {
 }
 
 func (s *scanner) edit(at, skip int, kind editKind, arg uint32) {
-	s.edits = append(s.edits, edit{at, skip, kind, arg})
+	s.edits = append(s.edits, edit{at, skip, kind, arg, 0})
 }
 
 func (s *scanner) cost(n int64) {
@@ -204,6 +214,7 @@ func (s *scanner) instruction() {
 	case localIdx:
 		i := s.r.u32()
 		s.index("local", i, int(s.locals))
+		s.last.index = i
 		if op == opLocalSet && s.last.op == opI32Const && s.last.end == at {
 			s.given.local, s.given.val, s.given.end = i, s.last.val, s.r.at
 		}
@@ -211,7 +222,7 @@ func (s *scanner) instruction() {
 		s.global(op)
 	case memarg:
 		s.r.u32()
-		s.r.u32()
+		s.last.index = s.r.u32()
 	case memZero:
 		s.zero("memory")
 		if op == opMemoryGrow {
@@ -234,7 +245,8 @@ func (s *scanner) instruction() {
 		s.nan64 = true
 		s.edit(s.r.at, 0, editNaN64, 0)
 	}
-	s.last.op, s.last.end = op, s.r.at
+	s.follow(op, at)
+	s.last.op, s.last.at, s.last.end = op, at, s.r.at
 }
 
 func (s *scanner) index(what string, i uint32, n int) {
@@ -276,6 +288,7 @@ func (s *scanner) open(op byte, at int) {
 }
 
 func (s *scanner) openLoop() {
+	s.forget(0) // what changes in the loop is not known yet
 	kind := editLoop
 	if !s.opened {
 		kind, s.headLoop = editHead, true
@@ -293,6 +306,7 @@ func (s *scanner) otherwise() {
 		return
 	}
 	f.op = opElse
+	s.forget(len(s.frames))
 	s.region, s.dead = f.region, f.dead
 }
 
@@ -301,6 +315,7 @@ func (s *scanner) otherwise() {
 // region goes on.
 func (s *scanner) close() {
 	f := s.frames[len(s.frames)-1]
+	s.forget(len(s.frames))
 	s.frames = s.frames[:len(s.frames)-1]
 	if len(s.frames) == 0 {
 		return
