@@ -14,6 +14,7 @@ import (
 // What decides about an ordinary transaction is written out here; what is rarely so
 // is left to functions of its own, because calls are what costs inside a guest.
 func (m *Module) attribute(env *sdk.Env, ctx abi.Context, b []byte, receiver bool) abi.Code {
+	m = m.kept()
 	t := &m.tx
 	sig := tx.DecodeUnsigned(b, t)
 	if sig == nil {
@@ -23,6 +24,8 @@ func (m *Module) attribute(env *sdk.Env, ctx abi.Context, b []byte, receiver boo
 		return m.farTime(env, ctx)
 	}
 	m.lookUp(env, t, sig, receiver)
+	m = m.kept()
+	t = &m.tx
 	if m.reads[readSigner].Answer() == 0 {
 		return env.Fail(m.badSignature(), env.Text("r, s, v do not form a valid low-s signature with v in 0, 1, 27, 28"))
 	}

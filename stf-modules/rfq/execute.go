@@ -16,6 +16,7 @@ func (m *Module) Execute(env *sdk.Env, ctx abi.Context, b []byte) abi.Code {
 	if code := m.attribute(env, ctx, b, true); code != abi.CodeOK {
 		return code
 	}
+	m = m.kept()
 	if m.tx.Kind != tx.KindTransfer || m.wallet != owner {
 		return m.execute(env, ctx)
 	}
