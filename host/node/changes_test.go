@@ -66,20 +66,22 @@ func many(t testing.TB, dir string, g *chain.Genesis) {
 // makes no difference, and each restores the state of its block (Restore compares
 // the roots). Where the base is gone the next one is whole.
 func TestIncrementalSnapshots(t *testing.T) {
-	g := testGenesis(func(g *chain.Genesis) { g.MaxTxsPerBlock = 1000 })
+	// Blocks are full and do not wait for a tick, so that none comes between a
+	// snapshot and the stop.
+	g := testGenesis(func(g *chain.Genesis) { g.MaxTxsPerBlock, g.IntervalMs = 2, 5000 })
 	dir := initDir(t, g)
 	many(t, dir, g)
-	takes(t, dir, g, 40)
+	takes(t, dir, g, 140)
 	full, more := snapshot.Full, snapshot.Incremental
-	wantKinds(t, dir, map[uint64]snapshot.Kind{10: full, 20: more, 30: more, 40: full})
-	takes(t, dir, g, 60)
-	wantKinds(t, dir, map[uint64]snapshot.Kind{50: more, 60: more})
-	if n := linksAt(t, dir, 60)[2].Manifest.Entries; n > 100 {
+	wantKinds(t, dir, map[uint64]snapshot.Kind{110: full, 120: more, 130: more, 140: full})
+	takes(t, dir, g, 160)
+	wantKinds(t, dir, map[uint64]snapshot.Kind{150: more, 160: more})
+	if n := linksAt(t, dir, 160)[2].Manifest.Entries; n > 100 {
 		t.Errorf("ten blocks with two changes each took %d entries", n)
 	}
-	must(t, SnapshotDir(dir).Remove(linksAt(t, dir, 60)[0].Manifest.Name()))
-	takes(t, dir, g, 80)
-	list, err := SnapshotDir(dir).At(80)
+	must(t, SnapshotDir(dir).Remove(linksAt(t, dir, 160)[0].Manifest.Name()))
+	takes(t, dir, g, 180)
+	list, err := SnapshotDir(dir).At(180)
 	must(t, err)
 	if links, err := list.Chain(); err != nil || len(links) > 2 {
 		t.Errorf("after the base was removed: %d links, %v", len(links), err)
