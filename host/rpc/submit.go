@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -28,13 +27,7 @@ import (
 // are there too. Beyond MaxStreamTxs or MaxStreamBytes without an answer, the
 // connection is not read.
 type stream struct {
-	server *Server
-	conn   *websocket.Conn
-	out    *gatherer // below conn
-	from   caller
-	ctx    context.Context
-	cancel context.CancelFunc
-	wg     sync.WaitGroup
+	socket
 	buffer []byte       // of messages; the reader's
 	late   *time.Timer  // ends the connection when a message does not arrive
 	heard  atomic.Int64 // messages that were read
@@ -77,17 +70,13 @@ const (
 	submitStream = "submit_stream"
 )
 
-// Reasons why a stream's reader ends, beside those of [Server.read].
-var (
-	errText          = errors.New("text message")
-	errStreamStopped = errors.New("the server is stopping")
-)
+// errStreamStopped is why a stream's reader ends when the server does.
+var errStreamStopped = errors.New("the server is stopping")
 
 func (s *Server) newStream(conn *websocket.Conn, out *gatherer, from caller) *stream {
-	c := &stream{server: s, conn: conn, out: out, from: from, flights: make(chan *flight, maxFlights),
+	c := &stream{flights: make(chan *flight, maxFlights),
 		room: make(chan struct{}, 1), ended: make(chan struct{}), calm: make(chan struct{})}
-	c.ctx, c.cancel = context.WithCancel(s.base)
-	conn.SetReadLimit(-1) // read has the limit
+	c.open(s, conn, out, from)
 	out.drained = c.handOver
 	return c
 }
@@ -99,7 +88,7 @@ func (c *stream) run() {
 		c.end()
 	})
 	c.late.Stop()
-	c.wg.Go(c.keep)
+	c.wg.Go(func() { c.keep(c.checkClient, c.drain) })
 	go c.answerAll()
 	err := c.readAll()
 	c.land()
@@ -109,12 +98,6 @@ func (c *stream) run() {
 	c.end()
 	c.wg.Wait()
 	c.resize(0)
-}
-
-// end cuts the connection; everything of the stream stops.
-func (c *stream) end() {
-	c.cancel()
-	c.conn.CloseNow() // it may be closed already
 }
 
 // readAll takes messages until one is no good or the connection ends.
@@ -130,7 +113,7 @@ func (c *stream) readAll() error {
 			return err
 		}
 		if kind != websocket.MessageBinary {
-			return errText
+			return errKind
 		}
 		c.late.Reset(c.server.limits.ReadTimeout)
 		b, err := c.read(r)
@@ -439,17 +422,6 @@ func (c *stream) write(message *[]byte) {
 	*message = (*message)[:0]
 }
 
-// wrote ends a stream whose client does not take what is written.
-func (c *stream) wrote(err error) {
-	if err == nil {
-		return
-	}
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		c.server.metrics.limited.WithLabelValues("slow_client").Inc()
-	}
-	c.end()
-}
-
 // overloaded closes the connection: answers are held for too many slow clients.
 func (c *stream) overloaded() {
 	c.server.metrics.limited.WithLabelValues("memory").Inc()
@@ -465,51 +437,22 @@ func (c *stream) sayWhy(err error) {
 	if c.ctx.Err() != nil {
 		return
 	}
-	limited := c.server.metrics.limited
-	switch {
-	case errors.Is(err, errText):
-		c.conn.Close(websocket.StatusUnsupportedData, api.SubmitProtocol+" wants binary messages")
-	case errors.Is(err, api.ErrMalformedSubmit):
+	if errors.Is(err, api.ErrMalformedSubmit) {
 		c.conn.Close(websocket.StatusInvalidFramePayloadData, "Malformed")
-	case errors.Is(err, errNoMemory):
-		limited.WithLabelValues("memory").Inc()
-		c.conn.Close(websocket.StatusTryAgainLater, "Overloaded")
-	case errors.Is(err, errBodyTooLarge):
-		limited.WithLabelValues("body").Inc()
-		c.conn.Close(websocket.StatusMessageTooBig, "BodyTooLarge")
+		return
 	}
+	c.refuseRead(err, api.SubmitProtocol+" wants binary messages")
 }
 
-// keep looks after a stream until it ends: it finds clients that are gone without a
-// word, and says goodbye when the server stops.
-func (c *stream) keep() {
-	ticker := time.NewTicker(c.server.limits.PingInterval)
-	defer ticker.Stop()
-	defer c.end()
-	for {
-		select {
-		case <-ticker.C:
-			c.wg.Go(c.ping)
-		case <-c.server.stop:
-			c.drain()
-			return
-		case <-c.ctx.Done():
-			return
-		}
-	}
-}
-
-// ping ends a stream whose client does not answer in time. One whose transactions wait
+// checkClient ends a stream whose client does not answer in time. One whose transactions wait
 // is not asked: it may not be read meanwhile, and a client that cannot send its answer
 // to a ping may hang up. Whether that one is there is seen when it is answered.
-func (c *stream) ping() {
+func (c *stream) checkClient() {
 	if c.busy() {
 		return
 	}
 	heard := c.heard.Load()
-	ctx, cancel := context.WithTimeout(c.ctx, c.server.limits.PingInterval)
-	defer cancel()
-	if c.conn.Ping(ctx) != nil && c.heard.Load() == heard && !c.busy() {
+	if !c.ping() && c.heard.Load() == heard && !c.busy() {
 		c.end()
 	}
 }

@@ -2,9 +2,7 @@ package rpc
 
 import (
 	"context"
-	"errors"
 	"net/http"
-	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -26,18 +24,12 @@ import (
 // time, so that they need no room of their own. Lane and writer have a goroutine
 // only while there is work: a session that waits is its reader and its keeper.
 type session struct {
-	server *Server
-	conn   *websocket.Conn
-	out    *gatherer // below conn
-	from   caller
-	ctx    context.Context
-	cancel context.CancelFunc
+	socket
 	slots  chan struct{}
 	lane   chan message
 	outbox chan outgoing // as many as there are slots
 	unsent atomic.Int64  // bytes in the outbox
 	before int           // bytes of the message before; the reader's
-	wg     sync.WaitGroup
 
 	sends   work           // in the lane
 	writes  work           // in the outbox, or notifications
@@ -94,15 +86,14 @@ func (s *Server) serveWS(w http.ResponseWriter, r *http.Request) {
 
 func (s *Server) newSession(conn *websocket.Conn, out *gatherer, from caller) *session {
 	n := s.limits.MaxSessionCalls
-	c := &session{server: s, conn: conn, out: out, from: from, slots: make(chan struct{}, n), lane: make(chan message, n), outbox: make(chan outgoing, n)}
-	c.ctx, c.cancel = context.WithCancel(s.base)
-	conn.SetReadLimit(-1) // Server.read has the limit
+	c := &session{slots: make(chan struct{}, n), lane: make(chan message, n), outbox: make(chan outgoing, n)}
+	c.open(s, conn, out, from)
 	return c
 }
 
 // run serves the connection until it ends, and leaves no goroutine behind.
 func (c *session) run() {
-	c.wg.Go(c.keep)
+	c.wg.Go(func() { c.keep(c.checkClient, c.drain) })
 	c.readAll()
 	c.end()
 	c.server.hub.end(c) // it begins no writer any more
@@ -139,18 +130,12 @@ func (c *session) release() {
 	}
 }
 
-// end cuts the connection; everything of the session stops.
-func (c *session) end() {
-	c.cancel()
-	c.conn.CloseNow() // it may be closed already
-}
-
 func (c *session) readAll() {
 	for {
 		b, release, err := c.read()
 		if err != nil {
 			release()
-			c.refuseRead(err)
+			c.refuseRead(err, "JSON-RPC wants text messages")
 			return
 		}
 		select {
@@ -190,29 +175,13 @@ func (c *session) read() ([]byte, func(), error) {
 		return nil, func() {}, err
 	}
 	if kind != websocket.MessageText {
-		return nil, func() {}, errBinary
+		return nil, func() {}, errKind
 	}
 	defer time.AfterFunc(c.server.limits.ReadTimeout, cancel).Stop()
 	// Messages of one client are alike, so this one fits most likely.
 	b, release, err := c.server.read(r, min(max(c.before, blindRead), firstRead))
 	c.before = len(b) + 1
 	return b, release, err
-}
-
-var errBinary = errors.New("binary message")
-
-// refuseRead tells the client why its connection ends, where it can hear it.
-func (c *session) refuseRead(err error) {
-	switch {
-	case errors.Is(err, errBinary):
-		c.conn.Close(websocket.StatusUnsupportedData, "JSON-RPC wants text messages")
-	case errors.Is(err, errNoMemory):
-		c.server.metrics.limited.WithLabelValues("memory").Inc()
-		c.conn.Close(websocket.StatusTryAgainLater, "Overloaded")
-	case errors.Is(err, errBodyTooLarge):
-		c.server.metrics.limited.WithLabelValues("body").Inc()
-		c.conn.Close(websocket.StatusMessageTooBig, "BodyTooLarge")
-	}
 }
 
 // receive parses a message and hands it on; done is called once it is answered.
@@ -391,40 +360,9 @@ func (c *session) writeFrame(b []byte) {
 	c.wrote(c.conn.Write(context.Background(), websocket.MessageText, b))
 }
 
-// wrote ends a session whose client does not take what is written.
-func (c *session) wrote(err error) {
-	if err == nil {
-		return
-	}
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		c.server.metrics.limited.WithLabelValues("slow_client").Inc()
-	}
-	c.end()
-}
-
-// keep looks after a session until it ends: it finds clients that are gone without
-// a word, and says goodbye when the server stops.
-func (c *session) keep() {
-	ticker := time.NewTicker(c.server.limits.PingInterval)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ticker.C:
-			c.wg.Go(c.ping)
-		case <-c.server.stop:
-			c.drain()
-			return
-		case <-c.ctx.Done():
-			return
-		}
-	}
-}
-
-// ping ends a session whose client does not answer in time.
-func (c *session) ping() {
-	ctx, cancel := context.WithTimeout(c.ctx, c.server.limits.PingInterval)
-	defer cancel()
-	if c.conn.Ping(ctx) != nil {
+// checkClient ends a session whose client does not answer a ping in time.
+func (c *session) checkClient() {
+	if !c.ping() {
 		c.end()
 	}
 }
@@ -439,5 +377,4 @@ func (c *session) drain() {
 		}
 	}
 	c.conn.Close(websocket.StatusGoingAway, "Stopping")
-	c.cancel()
 }
