@@ -66,22 +66,28 @@ func (f *fixedNode) Submit(_ context.Context, raws [][]byte) []Submitted {
 	return f.done
 }
 
+// onLoopback serves a backend until b ends, and returns where.
+func onLoopback(b *testing.B, backend Backend) string {
+	s, err := New(Options{Backend: backend, Limits: DefaultLimits()})
+	if err != nil {
+		b.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	go s.Serve(l)
+	b.Cleanup(func() { s.Shutdown(context.Background()) })
+	return l.Addr().String()
+}
+
 // BenchmarkSendTransactionLoopback is one client with one keep-alive connection
 // and one transaction at a time.
 func BenchmarkSendTransactionLoopback(b *testing.B) {
 	for _, scheme := range []string{"http", "ws"} {
 		b.Run(scheme, func(b *testing.B) {
-			s, err := New(Options{Backend: &fixedNode{fakeNode: newFake(b)}, Limits: DefaultLimits()})
-			if err != nil {
-				b.Fatal(err)
-			}
-			l, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				b.Fatal(err)
-			}
-			go s.Serve(l)
-			defer s.Shutdown(context.Background())
-			c, err := client.New(scheme + "://" + l.Addr().String())
+			addr := onLoopback(b, &fixedNode{fakeNode: newFake(b)})
+			c, err := client.New(scheme + "://" + addr)
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -396,17 +396,7 @@ func TestSlowWebSocketClients(t *testing.T) {
 					go io.Copy(io.Discard, conn)
 				}
 				conn.Write(c.sends)
-				limit := c.after(&w.server.limits)
-				time.Sleep(limit - time.Second)
-				synctest.Wait()
-				if n := w.metric("kaizen_rpc_connections", "ws"); n != 1 {
-					t.Errorf("cut off before %s", limit)
-				}
-				time.Sleep(2 * time.Second)
-				synctest.Wait()
-				if n := w.metric("kaizen_rpc_connections", "ws"); n != 0 {
-					t.Errorf("still open after %s", limit)
-				}
+				w.cutOffAfter("ws", c.after(&w.server.limits))
 				conn.Close()
 			})
 		})
@@ -457,4 +447,21 @@ func TestSessionCallsLimit(t *testing.T) {
 		conn.Close()
 		synctest.Wait()
 	})
+}
+
+// cutOffAfter waits, in a bubble, and fails the test unless the only connection of a
+// transport is cut off when so much time has passed, and not before.
+func (w *world) cutOffAfter(transport string, limit time.Duration) {
+	w.t.Helper()
+	open := func() float64 { return w.metric("kaizen_rpc_connections", transport) }
+	<-time.After(limit - time.Second)
+	synctest.Wait()
+	if n := open(); n != 1 {
+		w.t.Errorf("cut off before %s", limit)
+	}
+	<-time.After(2 * time.Second)
+	synctest.Wait()
+	if n := open(); n != 0 {
+		w.t.Errorf("still open after %s", limit)
+	}
 }

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"slices"
 	"strings"
@@ -531,17 +530,7 @@ func TestStreamSlowClients(t *testing.T) {
 					go io.Copy(io.Discard, conn)
 				}
 				conn.Write(c.sends)
-				limit := c.after(&w.server.limits)
-				time.Sleep(limit - time.Second)
-				synctest.Wait()
-				if n := w.metric("kaizen_rpc_connections", "stream"); n != 1 {
-					t.Errorf("cut off before %s", limit)
-				}
-				time.Sleep(2 * time.Second)
-				synctest.Wait()
-				if n := w.metric("kaizen_rpc_connections", "stream"); n != 0 {
-					t.Errorf("still open after %s", limit)
-				}
+				w.cutOffAfter("stream", c.after(&w.server.limits))
 				if c.limit != "" && w.metric("kaizen_rpc_limited_total", c.limit) != 1 {
 					t.Errorf("%s was not counted", c.limit)
 				}
@@ -700,17 +689,8 @@ func FuzzSubmitAnswer(f *testing.F) {
 func BenchmarkStream(b *testing.B) {
 	for _, window := range []int{1, 128} {
 		b.Run(fmt.Sprint(window), func(b *testing.B) {
-			s, err := New(Options{Backend: instantNode{newFake(b)}, Limits: DefaultLimits()})
-			if err != nil {
-				b.Fatal(err)
-			}
-			l, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				b.Fatal(err)
-			}
-			go s.Serve(l)
-			defer s.Shutdown(context.Background())
-			c, _, err := websocket.Dial(b.Context(), "ws://"+l.Addr().String()+"/ws", &websocket.DialOptions{Subprotocols: []string{api.SubmitProtocol}})
+			addr := onLoopback(b, instantNode{newFake(b)})
+			c, _, err := websocket.Dial(b.Context(), "ws://"+addr+"/ws", &websocket.DialOptions{Subprotocols: []string{api.SubmitProtocol}})
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -747,17 +727,8 @@ func BenchmarkStream(b *testing.B) {
 
 // BenchmarkClientStream is the Go client with as much under way as its window allows.
 func BenchmarkClientStream(b *testing.B) {
-	s, err := New(Options{Backend: instantNode{newFake(b)}, Limits: DefaultLimits()})
-	if err != nil {
-		b.Fatal(err)
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		b.Fatal(err)
-	}
-	go s.Serve(l)
-	defer s.Shutdown(context.Background())
-	c, err := client.New("ws://" + l.Addr().String())
+	addr := onLoopback(b, instantNode{newFake(b)})
+	c, err := client.New("ws://" + addr)
 	if err != nil {
 		b.Fatal(err)
 	}
