@@ -69,7 +69,7 @@ func (n *node) write(t *testing.T, time uint64, oracle chain.OracleSnapshot, can
 		}
 	}
 	c := n.seal(t, o)
-	return &chain.Block{Header: n.head, Oracle: oracle, Txs: c.Txs}, c
+	return &chain.Block{Header: n.head, Oracle: oracle, Txs: c.Txs()}, c
 }
 
 // apply executes a block as a read node does, without having inspected it.

@@ -121,9 +121,9 @@ func (l *ledger) append(c *stf.Closed, finish func(*chain.Header) error, alone f
 	if err != nil {
 		return nil, err
 	}
-	block := &chain.Block{Header: header, Oracle: c.Oracle, Txs: c.Txs}
+	block := &chain.Block{Header: header, Oracle: c.Oracle, Txs: c.Txs()}
 	start := time.Now()
-	if err := l.store.Append(store.Record{Block: block, Results: &c.Results, Signers: c.Signers}); err != nil {
+	if err := l.store.Append(store.Record{Block: block, Results: &c.Results, Signers: c.Signers()}); err != nil {
 		return nil, fmt.Errorf("store block %d: %w", header.Height, err)
 	}
 	l.meters.write.Since(start)

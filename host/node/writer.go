@@ -407,6 +407,10 @@ func (w *Writer) besideTransactions(jobs []func()) {
 }
 
 func (w *Writer) seal(ctx context.Context, c closed) error {
+	// First, since the next block may end before this one is stored.
+	if err := w.exec.Machine.Refresh(); err != nil {
+		return err
+	}
 	block, err := w.views.append(c.Closed, w.sign, nil)
 	if err != nil {
 		return err
@@ -424,9 +428,6 @@ func (w *Writer) seal(ctx context.Context, c closed) error {
 	w.snaps.sealed(c.Height)
 	w.pruner.sealed(c.Height)
 	w.upkeep.sealed()
-	if err := w.exec.Machine.Refresh(); err != nil {
-		return err
-	}
 	return w.journal.Release(c.Height)
 }
 

@@ -129,7 +129,7 @@ func TestOrderIsArrival(t *testing.T) {
 		}
 	}
 	w.tick(1200)
-	for i, raw := range w.bodies[0].Txs {
+	for i, raw := range w.bodies[0].Txs() {
 		if want := fmt.Sprintf("set k%d %d", i%7, i); string(raw) != want {
 			t.Fatalf("transaction %d is %q, want %q", i, raw, want)
 		}
@@ -165,8 +165,8 @@ func TestFullBlockIsSealedAtOnce(t *testing.T) {
 	w.tick(1300)
 	for i, want := range []int{1000, 1000, 500} {
 		b := w.bodies[i]
-		if len(b.Txs) != want || !reflect.DeepEqual(b.Oracle, oracle) {
-			t.Fatalf("block %d has %d transactions, want %d; oracle %+v", i+1, len(b.Txs), want, b.Oracle)
+		if len(b.Txs()) != want || !reflect.DeepEqual(b.Oracle, oracle) {
+			t.Fatalf("block %d has %d transactions, want %d; oracle %+v", i+1, len(b.Txs()), want, b.Oracle)
 		}
 	}
 	if got := w.bodies[3].Oracle.Timestamp; got != 1190 {
@@ -184,7 +184,7 @@ func TestBlockBytesAreBounded(t *testing.T) {
 	}
 	w.tick(1200)
 	for i, h := range w.blocks {
-		b := chain.Block{Header: h, Oracle: w.bodies[i].Oracle, Txs: w.bodies[i].Txs}
+		b := chain.Block{Header: h, Oracle: w.bodies[i].Oracle, Txs: w.bodies[i].Txs()}
 		if n := b.Size(); n > chain.MaxBlockBytes {
 			t.Fatalf("block %d has %d bytes, limit %d", h.Height, n, chain.MaxBlockBytes)
 		}
@@ -283,8 +283,8 @@ func TestFailedTransaction(t *testing.T) {
 		}
 	}
 	w.tick(1200)
-	if _, there := w.base["x"]; there || string(w.base["y"]) != "kept" || len(w.bodies[0].Txs) != 3 {
-		t.Fatalf("x written: %v, y %q, %d transactions", there, w.base["y"], len(w.bodies[0].Txs))
+	if _, there := w.base["x"]; there || string(w.base["y"]) != "kept" || len(w.bodies[0].Txs()) != 3 {
+		t.Fatalf("x written: %v, y %q, %d transactions", there, w.base["y"], len(w.bodies[0].Txs()))
 	}
 }
 

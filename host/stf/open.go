@@ -49,14 +49,14 @@ type Closed struct {
 	Height  uint64
 	Time    uint64
 	Oracle  chain.OracleSnapshot
-	Txs     [][]byte
 	Results chain.Results
-	Signers []byte // of Txs: see [CutSigners]
 	Overlay *state.Overlay
 
 	moduleHash chain.Hash
-	leaves     []chain.Hash // of Txs, until hashed
-	hashed     bool
+	txs        []*Tx // until hashed
+
+	raws    [][]byte // of txs, as the rest
+	signers []byte
 
 	oracleHash, txsRoot, receiptsRoot chain.Hash
 }
@@ -206,8 +206,8 @@ func (o *Open) rebuild() error {
 	return nil
 }
 
-// Close runs the end hook. Hashing is left to [Closed.Header], so that the
-// executor can go on with the next block.
+// Close runs the end hook. Everything else that a block takes is left to
+// [Closed.Hash], so that the executor can go on with the next one.
 func (o *Open) Close() (*Closed, error) {
 	out, err := o.exec.Machine.EndBlock(o.state, o.ctx)
 	if err != nil {
@@ -218,28 +218,40 @@ func (o *Open) Close() (*Closed, error) {
 	}
 	o.results.End = out.Events
 	o.exec.expect = len(o.txs)
-	c := &Closed{Height: o.ctx.Height, Time: o.ctx.Time, Oracle: o.oracle, Results: o.results, Overlay: o.state,
-		moduleHash: o.exec.Hash, Txs: make([][]byte, len(o.txs)), leaves: make([]chain.Hash, len(o.txs)), Signers: make([]byte, 0, len(o.txs)*(1+signerBytes))}
-	for i, tx := range o.txs {
-		c.Txs[i], c.leaves[i] = tx.Raw, tx.Leaf
-		c.Signers = appendSigners(c.Signers, tx)
-	}
-	return c, nil
+	return &Closed{Height: o.ctx.Height, Time: o.ctx.Time, Oracle: o.oracle, Results: o.results, Overlay: o.state,
+		moduleHash: o.exec.Hash, txs: o.txs}, nil
 }
 
-// Hash computes what the header commits to beside the state, once; nobody else
-// may use c meanwhile. [Closed.Header] and [Closed.TxsRoot] call it if nobody has.
+// Hash collects what the block is beside its state, and computes what the header
+// commits to of it, once; nobody else may use c meanwhile. The methods of c call it if
+// nobody has.
 func (c *Closed) Hash() {
-	if c.hashed {
+	if c.raws != nil {
 		return
 	}
-	for i := range c.leaves {
-		if c.leaves[i] == (chain.Hash{}) {
-			c.leaves[i] = chain.LeafHash(c.Txs[i])
+	leaves := make([]chain.Hash, len(c.txs))
+	c.raws, c.signers = make([][]byte, len(c.txs)), make([]byte, 0, len(c.txs)*(1+signerBytes))
+	for i, tx := range c.txs {
+		c.raws[i], leaves[i] = tx.Raw, tx.Leaf
+		if tx.Leaf == (chain.Hash{}) {
+			leaves[i] = chain.LeafHash(tx.Raw)
 		}
+		c.signers = appendSigners(c.signers, tx)
 	}
-	c.oracleHash, c.txsRoot, c.receiptsRoot = c.Oracle.Hash(), chain.MerkleRoot(c.leaves), c.Results.Root()
-	c.leaves, c.hashed = nil, true
+	c.oracleHash, c.txsRoot, c.receiptsRoot = c.Oracle.Hash(), chain.MerkleRoot(leaves), c.Results.Root()
+	c.txs = nil
+}
+
+// Txs is the block's transactions.
+func (c *Closed) Txs() [][]byte {
+	c.Hash()
+	return c.raws
+}
+
+// Signers is what is known of who signed Txs: see [CutSigners].
+func (c *Closed) Signers() []byte {
+	c.Hash()
+	return c.signers
 }
 
 // TxsRoot is the Merkle root over the transactions.

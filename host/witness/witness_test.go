@@ -160,7 +160,7 @@ func (w *world) seal(oracle chain.OracleSnapshot, raws ...[]byte) (s witness.Sou
 	w.tree.Commit(back.Changes(), nil)
 	parent, header := w.head, closed.Header(&w.head, root)
 	header.Sign(signer)
-	s = witness.Source{Genesis: w.genesis, Parent: &parent, Block: &chain.Block{Header: header, Oracle: oracle, Txs: closed.Txs}, Tree: w.tree}
+	s = witness.Source{Genesis: w.genesis, Parent: &parent, Block: &chain.Block{Header: header, Oracle: oracle, Txs: closed.Txs()}, Tree: w.tree}
 	return s, func() {
 		w.tree.Commit(changes, nil)
 		w.head = header

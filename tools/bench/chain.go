@@ -386,7 +386,7 @@ func (m *maker) block(txs []signed) error {
 	root, _ := m.tree.Commit(closed.Overlay.Changes(), runner)
 	m.head = closed.Header(&m.head, root)
 	m.head.Sign(m.key)
-	m.queued = append(m.queued, store.Record{Block: &chain.Block{Header: m.head, Oracle: closed.Oracle, Txs: closed.Txs}, Results: &closed.Results, Signers: closed.Signers})
+	m.queued = append(m.queued, store.Record{Block: &chain.Block{Header: m.head, Oracle: closed.Oracle, Txs: closed.Txs()}, Results: &closed.Results, Signers: closed.Signers()})
 	if len(m.queued) == batchBlocks {
 		return m.flush()
 	}
