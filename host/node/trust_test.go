@@ -40,7 +40,7 @@ func (s signing) NewInspector() (stf.Inspector, error) {
 
 func (s signing) NewMachine() (stf.Machine, error) {
 	m, err := s.Script.NewMachine()
-	return signingMachine{m}, err
+	return signingMachine{m, signingCrypto{recovered: s.recovered}}, err
 }
 
 type signingInspector struct {
@@ -70,10 +70,18 @@ func (c signingCrypto) RecoverAll(signers []*stf.Signer) {
 	}
 }
 
-type signingMachine struct{ stf.Machine }
+type signingMachine struct {
+	stf.Machine
+	crypto signingCrypto
+}
 
+// Execute recovers the signer if it is not known, as a session does.
 func (m signingMachine) Execute(st stf.State, ctx abi.Context, tx *stf.Tx) (stf.Outcome, error) {
-	if len(tx.Signers) != 1 || !tx.Signers[0].OK {
+	if len(tx.Signers) == 0 {
+		tx.Signers = []stf.Signer{{Signature: abi.Signature{Digest: sha256.Sum256(tx.Raw)}}}
+		m.crypto.RecoverAll([]*stf.Signer{&tx.Signers[0]})
+	}
+	if !tx.Signers[0].OK {
 		return stf.Outcome{Code: 2, Detail: "signed by nobody"}, nil
 	}
 	out, err := m.Machine.Execute(st, ctx, tx)

@@ -206,7 +206,11 @@ func (s *Session) Recover(digest *[32]byte, sig *[65]byte) (chain.Address, bool,
 func (s *Session) signer(digest *[32]byte, sig *[65]byte) (*chain.Address, bool) {
 	if s.tx != nil {
 		for i := range s.tx.Signers {
-			if c := &s.tx.Signers[i]; c.Digest == *digest && c.Sig == *sig {
+			c := &s.tx.Signers[i]
+			if c.Noted {
+				c.Digest, c.Sig, c.Noted = *digest, *sig, false
+			}
+			if c.Digest == *digest && c.Sig == *sig {
 				return &c.Address, c.OK
 			}
 		}
@@ -306,17 +310,14 @@ func (s *Session) Inspected(tx *Tx, out Outcome, schema *Schema) {
 	tx.Signers = s.signers.run()
 }
 
-// Recovery recovers the signers of transactions that were inspected, unless they are
-// known: of all together, since that is faster than one by one. It keeps nothing but room, so
-// that whatever happens to a session between two inspections loses no signer.
+// Recovery recovers the signers of transactions that were inspected: of all together,
+// since that is faster than one by one. It keeps nothing but room, so that whatever happens
+// to a session between two inspections loses no signer.
 type Recovery struct{ signers []*Signer }
 
 // Run sets Address and OK of every signer that [Session.Inspected] named.
 func (r *Recovery) Run(crypto Crypto, txs []*Tx) {
 	for _, tx := range txs {
-		if tx.believe() {
-			continue
-		}
 		for i := range tx.Signers {
 			r.signers = append(r.signers, &tx.Signers[i])
 		}

@@ -12,8 +12,10 @@ import (
 //	n ×  1    1 if the signature is valid, else 0
 //	    20    whose it is, zero if it is not valid
 //
-// It says nothing about what was signed: inspect is asked for that anyway, and what is
-// known counts only if it is of as many signatures.
+// It says nothing about what was signed. Who trusts it takes it that execute asks for
+// signatures in the order in which inspect names them (stf-modules/ABI.md, rule 7), and
+// inspects nothing. Wherever that is not so, the block comes out with other roots than
+// its header has, and is executed again without.
 const signerBytes = 1 + len(chain.Address{})
 
 // MaxTxSignersBytes is the most that is noted of one transaction's signers, bytes.
@@ -46,21 +48,28 @@ func CutSigners(b []byte) (one, rest []byte, ok bool) {
 	return b[:n:n], b[n:], true
 }
 
-// believe sets the signers to what is known of them, if that is well-formed and of as
-// many as there are.
-func (tx *Tx) believe() bool {
-	b := tx.Known
-	if len(b) != 1+len(tx.Signers)*signerBytes || int(b[0]) != len(tx.Signers) {
-		return false
-	}
-	b = b[1:]
-	for i := range tx.Signers {
-		one := b[i*signerBytes:]
-		if one[0] > 1 {
-			return false
+// Trust makes transactions of which this node has noted who signed them, so that they can
+// be executed without being inspected; false if signers is not what a [Closed] has of as
+// many. It allocates for all of them at once.
+func Trust(raws [][]byte, signers []byte) ([]Tx, bool) {
+	room := make([]Signer, 0, len(signers)/signerBytes)
+	txs := make([]Tx, len(raws))
+	for i := range txs {
+		one, rest, ok := CutSigners(signers)
+		if !ok {
+			return nil, false
 		}
-		s := &tx.Signers[i]
-		s.OK, s.Address = one[0] == 1, chain.Address(one[1:signerBytes])
+		first := len(room)
+		for one = one[1:]; len(one) > 0; one = one[signerBytes:] {
+			if one[0] > 1 {
+				return nil, false
+			}
+			room = append(room, Signer{OK: one[0] == 1, Address: chain.Address(one[1:signerBytes]), Noted: true})
+		}
+		txs[i], signers = Tx{Raw: raws[i], Signers: room[first:len(room):len(room)]}, rest
 	}
-	return true
+	if len(signers) > 0 {
+		return nil, false
+	}
+	return txs, true
 }

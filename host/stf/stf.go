@@ -112,18 +112,18 @@ type Tx struct {
 	Leaf    chain.Hash // chain.LeafHash(Raw)
 	ID      chain.Hash // as the module's inspect export says
 	Refusal *Refusal   // why it can be in no block, or nil
-	Signers []Signer
+	Signers []Signer   // recovered, or as [Trust] says
 	Hashes  []Keccak
-	// Known is what this node noted of the signers when it executed the transaction
-	// before (of [CutSigners]); they are not recovered then. nil: nothing is known.
-	Known []byte
 }
 
-// Signer is a recovered signature; OK is false if it is not a valid one.
+// Signer is a recovered signature; OK is false if it is not a valid one. One that is
+// Noted was not recovered: it is of the first signature that the module asks for and
+// that no other Signer of the transaction is of, whose digest and bytes it then gets.
 type Signer struct {
 	abi.Signature
 	Address chain.Address
 	OK      bool
+	Noted   bool
 }
 
 // Keccak is one hash that inspect asked for and execute will ask for again.

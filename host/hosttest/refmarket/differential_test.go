@@ -1,6 +1,7 @@
 package refmarket_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding"
@@ -43,15 +44,27 @@ type module struct {
 	root      chain.Hash
 	open      *stf.Open
 	ctx       abi.Context
+	recovered *int // signers, outside of inspection
 }
 
-func newModule(t *testing.T, name string, program stf.Program, genesis chain.Genesis) *module {
+// counted is a crypto that counts the signers that execution recovers.
+type counted struct {
+	stf.Crypto
+	recovered *int
+}
+
+func (c counted) Recover(digest *[32]byte, sig *[65]byte) (chain.Address, bool) {
+	*c.recovered++
+	return c.Crypto.Recover(digest, sig)
+}
+
+func newModule(t *testing.T, name string, program stf.Program, recovered *int, genesis chain.Genesis) *module {
 	t.Helper()
 	exec, err := stf.NewExecutor(program)
 	check(t, err)
 	inspector, err := program.NewInspector()
 	check(t, err)
-	m := &module{name: name, program: program, exec: exec, inspector: inspector, tree: state.NewTree()}
+	m := &module{name: name, program: program, exec: exec, inspector: inspector, tree: state.NewTree(), recovered: recovered}
 	t.Cleanup(func() {
 		inspector.Close()
 		exec.Machine.Close()
@@ -66,15 +79,17 @@ func newModule(t *testing.T, name string, program stf.Program, genesis chain.Gen
 }
 
 func nativeModule(t *testing.T, crypto stf.Crypto, genesis *chain.Genesis) *module {
-	p, err := native.New(sha256.Sum256(rfq.Wasm), rfq.New, native.Options{Crypto: crypto})
+	recovered := new(int)
+	p, err := native.New(sha256.Sum256(rfq.Wasm), rfq.New, native.Options{Crypto: counted{crypto, recovered}})
 	check(t, err)
-	return newModule(t, "native", p, *genesis)
+	return newModule(t, "native", p, recovered, *genesis)
 }
 
 func wasmModule(t *testing.T, crypto stf.Crypto, genesis *chain.Genesis) *module {
-	p, err := wasm.Load(context.Background(), rfq.Wasm, wasm.Options{Engine: wasm.Compiler, Crypto: crypto})
+	recovered := new(int)
+	p, err := wasm.Load(context.Background(), rfq.Wasm, wasm.Options{Engine: wasm.Compiler, Crypto: counted{crypto, recovered}})
 	check(t, err)
-	return newModule(t, "wasm", p, *genesis)
+	return newModule(t, "wasm", p, recovered, *genesis)
 }
 
 func check(t *testing.T, err error) {
@@ -123,8 +138,33 @@ func (m *module) render(events [][]byte) (lines []string) {
 func (m *module) end(t *testing.T) []string {
 	c, err := m.open.Close()
 	check(t, err)
+	m.again(t, c)
 	m.root, _ = m.tree.Commit(c.Overlay.Changes(), nil)
 	return m.render(c.Results.Begin)
+}
+
+// again executes a block as a node that starts does: on what it noted of who signed, with
+// no inspection. It comes to the same, and nobody is recovered: the market asks for
+// signatures in the order in which it names them.
+func (m *module) again(t *testing.T, c *stf.Closed) {
+	txs, ok := stf.Trust(c.Txs(), c.Signers())
+	if !ok {
+		t.Fatalf("block %d of %s: what is noted of signers is not of its transactions", c.Height, m.name)
+	}
+	before := *m.recovered
+	open, err := m.exec.Begin(state.NewOverlay(m.tree), c.Height, c.Time, c.Oracle)
+	check(t, err)
+	for i := range txs {
+		check(t, open.Apply(&txs[i]))
+	}
+	got, err := open.Close()
+	check(t, err)
+	if *m.recovered != before {
+		t.Errorf("block %d of %s: %d signers were recovered, though all are noted", c.Height, m.name, *m.recovered-before)
+	}
+	if got.TxsRoot() != c.TxsRoot() || got.Results.Root() != c.Results.Root() || !reflect.DeepEqual(got.Overlay.Changes(), c.Overlay.Changes()) || !bytes.Equal(got.Signers(), c.Signers()) {
+		t.Fatalf("block %d of %s comes to something else with noted signers", c.Height, m.name)
+	}
 }
 
 // ask queries the state after the last block.
