@@ -9,7 +9,10 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/kaizenchain/kaizen/host/chain"
 	"github.com/kaizenchain/kaizen/host/hosttest/faultfs"
@@ -64,6 +67,46 @@ func TestIdentity(t *testing.T) {
 	if one.Manifest.Identity() == other.Manifest.Identity() {
 		t.Fatal("another block has the same identity")
 	}
+}
+
+// TestWriterRests: compressing rests after each chunk, hashing once it comes to that,
+// and nothing else depends on it.
+func TestWriterRests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tree := randomTree(3, 20_000, 150)
+		meta := metaOf(tree, 7)
+		want := create(t, memDir(), meta, ascend(tree)).Manifest
+		var rests atomic.Int64
+		meta.Rest = func(time.Duration) {
+			rests.Add(1)
+			time.Sleep(time.Second) // of the test's clock
+		}
+		w, err := memDir().Create(meta)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tree.AscendPaths(chain.Hash{}, func(path *chain.Hash, key, value []byte) bool {
+			err = w.Add(path, key, value)
+			return err == nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		if got, handed := rests.Load(), len(w.handed); int(got) != handed || handed == 0 || handed >= hashedTogether {
+			t.Errorf("%d rests, %d chunks were compressed", got, handed)
+		}
+		got, err := w.Commit()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := len(want.Chunks); int(rests.Load()) <= n {
+			t.Errorf("%d rests after %d chunks were compressed and hashed", rests.Load(), n)
+		}
+		if got.Manifest.Identity() != want.Identity() {
+			t.Errorf("identity %s, without rests %s", got.Manifest.Identity(), want.Identity())
+		}
+	})
 }
 
 // TestSignedStays: an unsigned snapshot does not take the place of a signed one with

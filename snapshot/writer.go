@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/kaizenchain/kaizen/host/chain"
 	"github.com/kaizenchain/kaizen/host/invariant"
@@ -25,6 +26,21 @@ type Meta struct {
 	Base        Base               // what an incremental one continues; zero: a full one
 	Key         ed25519.PrivateKey // the sequencer's; nil: the manifest is not signed
 	Jobs        int                // chunks that are compressed at once; 0: one, for a node that has other things to do
+	// Rest is told how long a piece of compressing or hashing took, of milliseconds at
+	// most where there are lanes, by the goroutine that did it, and returns when that may
+	// go on; nil: at once.
+	Rest func(worked time.Duration)
+}
+
+// rest is between two pieces of work, of which one began at since; the next one begins
+// when it returns.
+func (m *Meta) rest(since time.Time) time.Time {
+	if m.Rest == nil {
+		runtime.Gosched()
+		return since
+	}
+	m.Rest(time.Since(since))
+	return time.Now()
 }
 
 // Writer makes one snapshot. Nothing of it can be seen in the directory before
@@ -238,8 +254,9 @@ func (w *Writer) flush() error {
 // compress compresses chunks, as many at once as there are goroutines for it.
 func (w *Writer) compress(filled <-chan *raw) {
 	for r := range filled {
+		start := time.Now()
 		r.file = pack(buffer(w.files, packedBytes), r.content)
-		runtime.Gosched()
+		w.meta.rest(start)
 		w.packed.in <- r
 	}
 }
@@ -285,7 +302,8 @@ func (w *Writer) hashSome(h *hasher) {
 	for _, r := range h.chunks {
 		h.messages = append(h.messages, r.file)
 	}
-	state.Sums(h.messages, h.sums[:len(h.messages)], runtime.Gosched)
+	start := time.Now()
+	state.Sums(h.messages, h.sums[:len(h.messages)], func() { start = w.meta.rest(start) })
 	for i, r := range h.chunks {
 		r.row.describe(r.content, h.sums[i])
 		r.row.seal(r.file, h.sums[len(h.chunks)+i])

@@ -7,8 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"runtime"
 	"slices"
+	"time"
 
 	"github.com/kaizenchain/kaizen/host/chain"
 	"github.com/kaizenchain/kaizen/host/state"
@@ -157,10 +157,12 @@ func (l *ledger) values(h *chain.Header, keys []placed, yield func(k *placed, va
 
 // copyChanges writes what the changed keys are after a block, slice by slice as
 // copyState does.
-func (s *snapshots) copyChanges(ctx context.Context, h *chain.Header, w *snapshot.Writer) error {
+func (s *snapshots) copyChanges(ctx context.Context, h *chain.Header, p *pace, w *snapshot.Writer) error {
 	var values arena
 	var gone []bool
-	for keys := s.changes.ordered(); len(keys) > 0; {
+	all := s.changes.ordered()
+	for keys := all; len(keys) > 0; {
+		start := time.Now()
 		values.reset()
 		gone = gone[:0]
 		n, err := s.views.values(h, keys, func(k *placed, value []byte, present bool) {
@@ -170,6 +172,7 @@ func (s *snapshots) copyChanges(ctx context.Context, h *chain.Header, w *snapsho
 		if err = cmp.Or(err, ctx.Err()); err != nil {
 			return err
 		}
+		worked := time.Since(start)
 		i := 0
 		err = values.each(func(path *chain.Hash, key, value []byte) error {
 			i++
@@ -182,7 +185,9 @@ func (s *snapshots) copyChanges(ctx context.Context, h *chain.Header, w *snapsho
 			return err
 		}
 		keys = keys[n:]
-		runtime.Gosched()
+		history, blocks := s.views.since(h.Height)
+		p.look(history, blocks, uint64(len(all)-len(keys)), uint64(len(all)))
+		p.rest(worked)
 	}
 	return nil
 }

@@ -143,6 +143,7 @@ type snapshots struct {
 	taking chan struct{} // held by whoever takes one or looks at changes; capacity 1
 
 	copied, toCopy atomic.Uint64 // keys of the one that is being taken
+	stopped        bool          // nothing else runs any more
 
 	changes   changes
 	forgotten atomic.Uint64 // the highest block that was not taken back since the last look
@@ -214,6 +215,7 @@ func (s *snapshots) look(ctx context.Context) {
 // finish takes one of the last block, if the one before is long ago. Nothing else
 // runs any more.
 func (s *snapshots) finish() {
+	s.stopped = true
 	if head := s.views.Head().Height; s.cfg.IntervalBlocks > 0 && head >= s.last.Load()+s.atStop {
 		s.attempt(context.Background(), head)
 	}
@@ -257,7 +259,8 @@ func (s *snapshots) take(ctx context.Context, height uint64, full bool) (*snapsh
 	if err != nil {
 		return nil, err
 	}
-	meta := snapshot.Meta{GenesisHash: s.views.store.GenesisHash(), Header: header, Key: s.key}
+	p := &pace{ctx: ctx, done: s.stopped}
+	meta := snapshot.Meta{GenesisHash: s.views.store.GenesisHash(), Header: header, Key: s.key, Rest: p.rest}
 	if !full {
 		meta.Base = s.continues(height)
 	}
@@ -265,13 +268,7 @@ func (s *snapshots) take(ctx context.Context, height uint64, full bool) (*snapsh
 	if err != nil {
 		return nil, err
 	}
-	defer s.toCopy.Store(0)
-	if meta.Base == (snapshot.Base{}) {
-		err = s.copyState(ctx, &header, w)
-	} else {
-		err = s.copyChanges(ctx, &header, w)
-	}
-	if err != nil {
+	if err := s.copy(ctx, &meta, p, w); err != nil {
 		return nil, errors.Join(err, w.Abort())
 	}
 	taken, err := w.Commit()
@@ -295,14 +292,23 @@ func (s *snapshots) took(taken *snapshot.Snapshot, took time.Duration) {
 	s.log.Info("snapshot", "height", m.Header.Height, "kind", m.Kind.String(), "name", m.Name(), "keys", m.Entries, "bytes", m.CompressedBytes(), "took", took.Round(time.Millisecond).String())
 }
 
-// copyState writes the state after a block slice by slice, between which blocks
-// go on. It yields to everybody else after each: a snapshot has time.
-func (s *snapshots) copyState(ctx context.Context, h *chain.Header, w *snapshot.Writer) error {
-	release, err := s.views.hold(h.Height)
+// copy gives a snapshot what it holds, while its block stays in the history.
+func (s *snapshots) copy(ctx context.Context, meta *snapshot.Meta, p *pace, w *snapshot.Writer) error {
+	release, err := s.views.hold(meta.Header.Height)
 	if err != nil {
 		return err
 	}
 	defer release()
+	defer s.toCopy.Store(0)
+	if meta.Base == (snapshot.Base{}) {
+		return s.copyState(ctx, &meta.Header, p, w)
+	}
+	return s.copyChanges(ctx, &meta.Header, p, w)
+}
+
+// copyState writes the state after a block slice by slice, between which blocks
+// go on.
+func (s *snapshots) copyState(ctx context.Context, h *chain.Header, p *pace, w *snapshot.Writer) (err error) {
 	var at state.Position
 	var keys arena
 	s.copied.Store(0)
@@ -311,17 +317,65 @@ func (s *snapshots) copyState(ctx context.Context, h *chain.Header, w *snapshot.
 		if err := ctx.Err(); err != nil {
 			return err
 		}
+		start := time.Now()
 		keys.reset()
 		if at, err = s.views.slice(h, at, keys.add); err != nil {
 			return err
 		}
+		worked := time.Since(start)
 		if err := keys.each(w.Add); err != nil {
 			return err
 		}
-		s.copied.Add(uint64(len(keys.paths)))
-		runtime.Gosched()
+		history, blocks := s.views.since(h.Height)
+		p.look(history, blocks, s.copied.Add(uint64(len(keys.paths))), s.toCopy.Load())
+		p.rest(worked)
 	}
 	return nil
+}
+
+// since is the memory that the state keeps for going back, bytes, and how many blocks
+// came after one.
+func (l *ledger) since(height uint64) (history int, blocks uint64) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.versions.HistoryBytes(), l.head.Height - min(height, l.head.Height)
+}
+
+// pace is how fast a snapshot is written beside transactions: at full speed copying,
+// compressing and hashing take a core or more for a second for every million keys, and
+// answers wait for it. A snapshot has time as long as there is room for the history that
+// its block is held in.
+type pace struct {
+	ctx   context.Context
+	done  bool        // nobody waits for a core any more
+	hurry atomic.Bool // there is not much room
+}
+
+// restShare is how long a snapshot rests after a piece of work, in times the piece:
+// copying, compressing and hashing are beside each other, and each takes a quarter of a core.
+const restShare = 3
+
+// rest is called by each of the goroutines that write a snapshot.
+func (p *pace) rest(worked time.Duration) {
+	if p.done || p.hurry.Load() {
+		runtime.Gosched()
+		return
+	}
+	pause(p.ctx, restShare*worked)
+}
+
+// paceBlocks is how many blocks may come while a snapshot is copied without haste: each
+// makes every slice take longer.
+const paceBlocks = 512
+
+// look says how much history there is, bytes, how many blocks came since the snapshot's, and
+// how much of it is copied. It hurries as soon as half of the room that the held block has beyond the
+// history that is always kept would not be enough for all at this pace, or paceBlocks would
+// not; a part of either is free at the start.
+func (p *pace) look(history int, blocks, copied, all uint64) {
+	const room = state.MaxHeldBytes - state.MaxHistoryBytes
+	part := float64(copied) / float64(max(1, all))
+	p.hurry.Store(float64(history-state.MaxHistoryBytes) > room*(1./8+part/2) || float64(blocks) > paceBlocks*(1./4+part))
 }
 
 // arena keeps copies of keys and values, and their paths.

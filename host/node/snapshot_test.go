@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/kaizenchain/kaizen/host/chain"
 	"github.com/kaizenchain/kaizen/host/hosttest"
@@ -383,7 +385,7 @@ func TestCaptureHoldsItsBlock(t *testing.T) {
 	}
 	w, err := s.dir.Create(snapshot.Meta{GenesisHash: l.store.GenesisHash(), Header: h})
 	must(t, err)
-	must(t, s.copyState(context.Background(), &h, w))
+	must(t, s.copyState(context.Background(), &h, &pace{done: true}, w))
 	taken, err := w.Commit()
 	must(t, err)
 	if _, _, err := snapshot.Restore([]*snapshot.Snapshot{taken}, snapshot.Options{Run: onAllCores}); err != nil {
@@ -393,6 +395,65 @@ func TestCaptureHoldsItsBlock(t *testing.T) {
 	if _, err := s.take(context.Background(), h.Height, true); !errors.Is(err, state.ErrNotRetained) {
 		t.Errorf("block %d is still held: %v", h.Height, err)
 	}
+}
+
+// TestPace: a snapshot rests as long as there is room for the history of its block, and
+// nobody stops.
+func TestPace(t *testing.T) {
+	const room = state.MaxHeldBytes - state.MaxHistoryBytes
+	for _, c := range []struct {
+		name        string
+		history     int
+		blocks      uint64
+		copied, all uint64
+		hurry       bool
+	}{
+		{"the history that is always kept", state.MaxHistoryBytes, 0, 0, 100, false},
+		{"a little more at the start", state.MaxHistoryBytes + room/8, 0, 0, 100, false},
+		{"more at the start", state.MaxHistoryBytes + room/8 + 1, 0, 0, 100, true},
+		{"more, half of it copied", state.MaxHistoryBytes + room*3/8, 0, 50, 100, false},
+		{"too much for half of it", state.MaxHistoryBytes + room*3/8 + 1, 0, 50, 100, true},
+		{"at the end", state.MaxHeldBytes - room*3/8, 0, 100, 100, false},
+		{"no room", state.MaxHeldBytes, 0, 100, 100, true},
+		{"blocks at the start", 0, paceBlocks / 4, 0, 100, false},
+		{"more blocks at the start", 0, paceBlocks/4 + 1, 0, 100, true},
+		{"more blocks, half of it copied", 0, paceBlocks * 3 / 4, 50, 100, false},
+		{"too many blocks for half of it", 0, paceBlocks*3/4 + 1, 50, 100, true},
+		{"nothing to copy", 0, 0, 0, 0, false},
+	} {
+		p := &pace{ctx: context.Background()}
+		p.look(c.history, c.blocks, c.copied, c.all)
+		if got := p.hurry.Load(); got != c.hurry {
+			t.Errorf("%s: hurries %t", c.name, got)
+		}
+	}
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		rested := func(p *pace) time.Duration {
+			start := time.Now()
+			p.rest(time.Second)
+			return time.Since(start)
+		}
+		p := &pace{ctx: ctx}
+		if got := rested(p); got != restShare*time.Second {
+			t.Errorf("rests %s after a second of work", got)
+		}
+		p.look(state.MaxHeldBytes, 0, 0, 1)
+		if got := rested(p); got != 0 {
+			t.Errorf("rests %s without room", got)
+		}
+		p.look(0, 0, 0, 1)
+		if got := rested(p); got != restShare*time.Second {
+			t.Errorf("rests %s once there is room", got)
+		}
+		if got := rested(&pace{ctx: ctx, done: true}); got != 0 {
+			t.Errorf("rests %s while nothing else runs", got)
+		}
+		cancel()
+		if got := rested(p); got != 0 {
+			t.Errorf("rests %s while the node stops", got)
+		}
+	})
 }
 
 // TestSnapshotOnReader: a reader takes them too, forgets those of blocks that were

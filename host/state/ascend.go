@@ -36,7 +36,8 @@ func (p *Position) End() bool { return p.end }
 // or deleted is given with its old value, and one that a later block added is
 // left out.
 //
-// It takes memory and time for about limit keys, and some for every block since.
+// It takes memory for about three times limit, and time for that and for what the blocks
+// since changed among these keys.
 func (v *Versions) AscendAt(height uint64, at Position, limit Limit, yield func(path *chain.Hash, key, value []byte)) (Position, error) {
 	n, err := v.back(height)
 	if err != nil || at.end {
@@ -47,8 +48,8 @@ func (v *Versions) AscendAt(height uint64, at Position, limit Limit, yield func(
 	}
 	at.walk.tree = v.tree
 	w := window{from: at.from, end: true}
-	at.changed = w.changed(at.changed[:0], v.undos[len(v.undos)-n:], limit)
 	at.live = w.live(at.live[:0], at.walk, limit)
+	at.changed = w.changed(at.changed[:0], v.undos[len(v.undos)-n:], limit)
 	w.merge(at.live, at.changed, yield)
 	at.from, at.end = w.to, w.end
 	return at, nil
@@ -79,21 +80,46 @@ type slot struct {
 }
 
 // changed appends the old values of the keys in the window that changed in any
-// of the blocks, oldest first, each key once. It closes the window where that
-// would be too much.
+// of the blocks, oldest first, each key once, and closes it at the limit.
 func (w *window) changed(slots []slot, undos []*Undo, limit Limit) []slot {
+	size := 0
 	for age, u := range undos {
-		share := Limit{Keys: limit.Keys / len(undos), Bytes: limit.Bytes / len(undos)}
-		slots = w.collect(slots, u, age, share)
+		from := len(slots)
+		slots = w.collect(slots, u, age, limit)
+		for i := range slots[from:] {
+			size += slots[from+i].size()
+		}
+		if len(slots) > 2*limit.Keys || size > 2*limit.Bytes {
+			slots, size = w.narrow(slots, limit)
+		}
 	}
+	slots, _ = w.narrow(slots, limit)
+	return slots
+}
+
+// narrow puts slots in order, each key once, and closes the window at the limit; size
+// is what is left.
+func (w *window) narrow(slots []slot, limit Limit) (left []slot, size int) {
 	slices.SortFunc(slots, func(a, b slot) int {
 		if c := comparePaths(&a.path, &b.path); c != 0 {
 			return c
 		}
 		return cmp.Compare(a.age, b.age)
 	})
-	return slices.CompactFunc(slots, func(a, b slot) bool { return a.path == b.path })
+	slots = slices.CompactFunc(slots, func(a, b slot) bool { return a.path == b.path })
+	for i := range slots {
+		if i > 0 && (i >= limit.Keys || size >= limit.Bytes) {
+			w.close(&slots[i].path)
+		}
+		if !w.holds(&slots[i].path) {
+			return slots[:i], size
+		}
+		size += slots[i].size()
+	}
+	return slots, size
 }
+
+func (s *slot) size() int { return len(s.key) + len(s.value) }
 
 // collect appends what is in the window of one block: at least one key, so that
 // a walk always goes on.

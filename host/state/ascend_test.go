@@ -103,6 +103,56 @@ func TestAscendAtDeleted(t *testing.T) {
 	}
 }
 
+// TestAscendAtAfterManyBlocks: slices are as large after many blocks as after none,
+// whatever of the keys changed how often.
+func TestAscendAtAfterManyBlocks(t *testing.T) {
+	const keys, blocks, slice = 2000, 300, 100
+	key := func(i int) []byte { return fmt.Append(nil, "k", i) }
+	for name, change := range map[string]func(block, i int) int{
+		"all over":           func(block, i int) int { return (block*7919 + i*271) % keys },
+		"the same few":       func(_, i int) int { return i },
+		"everything at last": func(block, i int) int { return block / 290 * (block*10 + i) % keys },
+	} {
+		v := NewVersions(blocks)
+		o := NewOverlay(v.Tree())
+		for i := range keys {
+			o.Set(key(i), []byte("old"))
+		}
+		v.Commit(0, o.Changes(), nil)
+		for block := 1; block <= blocks; block++ {
+			o := NewOverlay(v.Tree())
+			for i := range 10 {
+				if k := key(change(block, i)); (block+i)%3 > 0 {
+					o.Set(k, fmt.Append(nil, block))
+				} else {
+					o.Delete(k)
+				}
+			}
+			v.Commit(uint64(block), o.Changes(), nil)
+		}
+		slices, seen := 0, 0
+		var at Position
+		for !at.End() {
+			var err error
+			before := seen
+			at, err = v.AscendAt(0, at, Limit{slice, 1 << 20}, func(_ *chain.Hash, key, value []byte) {
+				if seen++; string(value) != "old" {
+					t.Fatalf("%s: key %s has value %s", name, key, value)
+				}
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if slices++; seen-before > 2*slice {
+				t.Errorf("%s: a slice of %d keys, limit %d", name, seen-before, slice)
+			}
+		}
+		if most := 2*keys/slice + 1; seen != keys || slices > most {
+			t.Errorf("%s: %d keys in %d slices, want %d in at most %d", name, seen, slices, keys, most)
+		}
+	}
+}
+
 func TestAscendAtRefuses(t *testing.T) {
 	h, v := newHistory(1, 20), NewVersions(3)
 	chainOf(h, v, 0, 10, 20)

@@ -85,6 +85,10 @@ func (v *Versions) Hold(height uint64) error {
 	return err
 }
 
+// HistoryBytes is the memory that is kept for going back, at most MaxHistoryBytes, or
+// MaxHeldBytes while a block is held, and what the newest block adds.
+func (v *Versions) HistoryBytes() int { return v.bytes }
+
 // Release lets go of the held block, if there is one.
 func (v *Versions) Release() {
 	v.holding = false

@@ -191,12 +191,15 @@ func TestHold(t *testing.T) {
 	v.most = MaxHistoryBytes + 16<<20 // as much less is at stake, and memory
 	for range 3 * v.most / (64 * MaxValueBytes) / 2 {
 		grow(1, MaxValueBytes)
-		if v.bytes > v.most {
-			t.Fatalf("history takes %d bytes while a block is held", v.bytes)
+		if got := v.HistoryBytes(); got > v.most {
+			t.Fatalf("history takes %d bytes while a block is held", got)
 		}
 	}
 	if _, ok := v.At(28); ok {
 		t.Error("a block is held whatever that takes")
+	}
+	if got := v.HistoryBytes(); got <= MaxHistoryBytes {
+		t.Errorf("history takes %d bytes while a block is held", got)
 	}
 	v.Release()
 	if got, _ := v.Oldest(); v.bytes > MaxHistoryBytes || got+3 < height-1 {
