@@ -32,6 +32,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -40,7 +41,7 @@ import (
 )
 
 // SectorBytes is what a disk writes whole or not at all.
-const SectorBytes = 512
+const SectorBytes = vfs.SectorBytes
 
 var (
 	// ErrInjected is the error of an operation that was made to fail.
@@ -197,6 +198,15 @@ func (f *FS) Open(name string) (vfs.File, error) {
 
 // OpenWrite implements [vfs.FS].
 func (f *FS) OpenWrite(name string) (vfs.File, error) { return f.open(name) }
+
+// OpenSync implements [vfs.FS]: each write is followed by a sync of what it wrote.
+func (f *FS) OpenSync(name string) (vfs.File, error) {
+	h, err := f.open(name)
+	if err != nil {
+		return nil, err
+	}
+	return syncFile{h.(*file)}, nil
+}
 
 // Create implements [vfs.FS].
 func (f *FS) Create(name string) (vfs.File, error) {
@@ -497,6 +507,21 @@ func (h *file) WriteAt(p []byte, at int64) (int, error) {
 		return 0, err
 	}
 	return len(p), nil
+}
+
+// syncFile is a handle of [FS.OpenSync].
+type syncFile struct{ *file }
+
+// WriteAt implements [vfs.File]. It refuses what a disk would.
+func (h syncFile) WriteAt(p []byte, at int64) (int, error) {
+	if at%SectorBytes != 0 || len(p)%SectorBytes != 0 || reflect.ValueOf(p).Pointer()%SectorBytes != 0 {
+		return 0, &fs.PathError{Op: "write", Path: h.name, Err: fs.ErrInvalid}
+	}
+	n, err := h.file.WriteAt(p, at)
+	if err == nil {
+		err = h.Sync()
+	}
+	return n, err
 }
 
 // Truncate implements [vfs.File].

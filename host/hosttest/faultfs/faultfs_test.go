@@ -44,6 +44,28 @@ func TestPowerLossKeepsWhatWasSynced(t *testing.T) {
 	}
 }
 
+// TestOpenSync: a write is durable when it returns, and refused where a disk would.
+func TestOpenSync(t *testing.T) {
+	disk, _ := machine(t)
+	f, err := disk.OpenSync("/d/f")
+	must(t, err)
+	b := vfs.Buffer(2 * SectorBytes)
+	for name, bad := range map[string]func() (int, error){
+		"offset": func() (int, error) { return f.WriteAt(b, 1) },
+		"length": func() (int, error) { return f.WriteAt(b[:SectorBytes+1], 0) },
+		"memory": func() (int, error) { return f.WriteAt(b[1:SectorBytes+1], 0) },
+	} {
+		if _, err := bad(); !errors.Is(err, fs.ErrInvalid) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	write(t, f, SectorBytes, b[:SectorBytes])
+	disk.PowerLoss(LoseAll)
+	if got := disk.ReadFile("/d/f"); !bytes.Equal(got[SectorBytes:], b[:SectorBytes]) || got[0] != 1 {
+		t.Errorf("%d bytes are left, the second sector begins with %d", len(got), got[SectorBytes])
+	}
+}
+
 func TestPowerLossOfUnsynced(t *testing.T) {
 	count := func(loss Loss) (twos int) {
 		disk, f := machine(t)

@@ -2,6 +2,7 @@ package vfs
 
 import (
 	"errors"
+	"io"
 	"os"
 	"syscall"
 )
@@ -27,4 +28,22 @@ func fdatasync(fd int) error {
 			return err
 		}
 	}
+}
+
+// OpenSync implements [FS]. With O_DSYNC one call writes and syncs. O_DIRECT keeps
+// away from the page cache, in which two syncs of neighbouring bytes wait for each
+// other. Not every file system takes it, nor every disk in units of a sector, and
+// what they refuse to write they refuse to read: then the page cache it is.
+func (OS) OpenSync(name string) (File, error) {
+	f, err := open(name, os.O_RDWR|syscall.O_DSYNC|syscall.O_DIRECT)
+	if err == nil {
+		if _, err = f.ReadAt(Buffer(SectorBytes), 0); err == nil {
+			return f, nil
+		}
+		err = errors.Join(err, f.Close())
+	}
+	if errors.Is(err, syscall.EINVAL) || errors.Is(err, io.EOF) {
+		return open(name, os.O_RDWR|syscall.O_DSYNC)
+	}
+	return nil, err
 }

@@ -6,6 +6,7 @@
 // fails, tears and loses things on purpose) both stand on it.
 //
 //	Create or Open ─▶ WriteAt … ─▶ Sync          the bytes and the size are durable
+//	OpenSync ─▶ WriteAt                          the bytes are durable
 //	Create, Rename, Remove      ─▶ SyncDir       the names are durable
 //	nothing else is, whatever a later read shows
 //
@@ -17,6 +18,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 )
 
@@ -27,6 +29,12 @@ type FS interface {
 	Open(name string) (File, error)
 	// OpenWrite opens an existing file to read and write it.
 	OpenWrite(name string) (File, error)
+	// OpenSync opens an existing file to write it in sectors, each write durable,
+	// as after Sync, when WriteAt returns. Several writes may be under way at once
+	// and do not wait for each other where the file system allows it. Offsets and
+	// lengths are multiples of [SectorBytes], and the bytes lie in a [Buffer] at
+	// such a multiple.
+	OpenSync(name string) (File, error)
 	// Create makes an empty file, or empties the one that is there, to read and
 	// write it.
 	Create(name string) (File, error)
@@ -89,6 +97,20 @@ func open(name string, flag int) (File, error) {
 		return nil, err
 	}
 	return osFile{f}, nil
+}
+
+// SectorBytes is the unit of writes to a file of [FS.OpenSync].
+const SectorBytes = 512
+
+// bufferAlign is where the memory of a [Buffer] begins: no disk asks for more.
+const bufferAlign = 4096
+
+// Buffer returns n zero bytes that can be written to a file of [FS.OpenSync]: disks
+// read memory themselves, and only from certain addresses.
+func Buffer(n int) []byte {
+	b := make([]byte, n+bufferAlign)
+	skip := -int(reflect.ValueOf(b).Pointer()) & (bufferAlign - 1)
+	return b[skip : skip+n : skip+n]
 }
 
 // Open implements [FS].

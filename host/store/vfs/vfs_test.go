@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -53,6 +54,48 @@ func TestOS(t *testing.T) {
 	must(t, disk.Remove(name+"2"))
 	if err := disk.Remove(name + "2"); !errors.Is(err, fs.ErrNotExist) {
 		t.Fatalf("second removal: %v", err)
+	}
+}
+
+// TestOpenSync: writes of sectors beside each other, on a file that is allocated and on
+// one that is empty and tells nothing of what its disk takes.
+func TestOpenSync(t *testing.T) {
+	disk := OS{}
+	for _, allocated := range []int64{0, 16 * SectorBytes} {
+		name := filepath.Join(t.TempDir(), "f")
+		if _, err := disk.OpenSync(name); !errors.Is(err, fs.ErrNotExist) {
+			t.Fatalf("open of nothing: %v", err)
+		}
+		f, err := disk.Create(name)
+		must(t, err)
+		must(t, f.Truncate(allocated))
+		must(t, f.Close())
+		f, err = disk.OpenSync(name)
+		must(t, err)
+		var all sync.WaitGroup
+		for i := range 8 {
+			all.Go(func() {
+				b := Buffer(3 * SectorBytes)[SectorBytes:]
+				for k := range b {
+					b[k] = byte(i + 1)
+				}
+				if _, err := f.WriteAt(b, int64(i*len(b))); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		must(t, f.Close())
+		b, err := os.ReadFile(name)
+		must(t, err)
+		if len(b) != 16*SectorBytes {
+			t.Fatalf("file is %d bytes", len(b))
+		}
+		for k, v := range b {
+			if v != byte(k/(2*SectorBytes)+1) {
+				t.Fatalf("byte %d is %d", k, v)
+			}
+		}
 	}
 }
 
