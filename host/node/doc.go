@@ -7,7 +7,7 @@
 // All rules about what a block is live in host/stf, host/sequencer and
 // host/follow; here is only who runs when.
 //
-//	write node:  Submit ─▶ inspect on all cores ─▶ executor ─▶ journal (grouped fsync) ─▶ answer
+//	write node:  Submit ─▶ inspect on all cores ─▶ executor ─▶ journal (in groups)     ─▶ answer
 //	                                                  │ tick or full
 //	                                                  ▼
 //	                                               sealer: root, sign, block log (fsync), publish

@@ -255,7 +255,7 @@ func (w *Writer) Run(ctx context.Context) error {
 		committed: w.committed, jobs: w.jobs, interval: w.interval(), ticks: ticks, missed: &w.missed, took: w.views.meters.execute}
 	w.serve.start(g, w, w.views, w.metrics())
 	g.loop("executor", exec.run)
-	g.loop("journal", w.runJournal)
+	w.journalLoops(g)
 	g.loop("sealer", w.runSealer)
 	g.background(func(ctx context.Context) { w.prices.run(ctx, w.interval(), ticks) })
 	g.background(w.snaps.run)
@@ -285,36 +285,79 @@ func (w *Writer) interval() time.Duration {
 	return time.Duration(w.views.genesis.IntervalMs) * time.Millisecond
 }
 
-// runJournal makes what the executor decided durable, then answers, then passes
-// sealed blocks on (the order that sequencer.Ready demands). Everything that
-// waits shares one fsync.
-func (w *Writer) runJournal(ctx context.Context) error {
-	defer close(w.sealed)
-	for {
-		group, open := w.gather(ctx)
+// journalLoops make durable what the executor decided, then answer, then pass sealed
+// blocks on (the order that sequencer.Ready demands). While one waits for its group's
+// write the next collects and writes what has arrived meanwhile. They take turns: the
+// token is with the one that collects, and is the channel that is closed when the group
+// before is answered.
+func (w *Writer) journalLoops(g *group) {
+	turns := make(chan chan struct{}, 1)
+	answered := make(chan struct{})
+	close(answered)
+	turns <- answered
+	var running atomic.Int32
+	running.Store(store.MaxOverlap)
+	for range store.MaxOverlap {
+		g.loop("journal", func(ctx context.Context) error {
+			defer func() {
+				if running.Add(-1) == 0 {
+					close(w.sealed)
+				}
+			}()
+			return w.runJournal(ctx, turns)
+		})
+	}
+}
+
+// runJournal takes its turns. Everything that waits shares one write.
+func (w *Writer) runJournal(ctx context.Context, turns chan chan struct{}) error {
+	for before := range turns {
+		decided, open := w.gather(ctx)
 		start := time.Now()
-		if err := w.journal.Append(recordsOf(group)); err != nil {
+		group, err := w.journal.Begin(recordsOf(decided))
+		answered := make(chan struct{})
+		if open {
+			turns <- answered
+		} else {
+			close(turns)
+		}
+		if err == nil {
+			err = group.Write()
+		}
+		if err != nil {
 			return err
 		}
 		w.views.meters.journal.Since(start)
-		w.open.durable(group, w.serve)
-		for i := range group {
-			w.answer(group[i].Answers)
-			if r := group[i].read; r != nil {
-				close(r.done)
-			}
-			for _, c := range group[i].Sealed {
-				select {
-				case w.sealed <- closed{c, group[i].at}:
-				case <-ctx.Done():
-					return nil
-				}
-			}
-		}
-		if !open {
+		select {
+		case <-before:
+		case <-ctx.Done():
 			return nil
 		}
+		if !w.durable(ctx, decided) {
+			return nil
+		}
+		close(answered)
 	}
+	return nil
+}
+
+// durable tells everybody of a group; false if the node has failed meanwhile.
+func (w *Writer) durable(ctx context.Context, group []decided) bool {
+	w.open.durable(group, w.serve)
+	for i := range group {
+		w.answer(group[i].Answers)
+		if r := group[i].read; r != nil {
+			close(r.done)
+		}
+		for _, c := range group[i].Sealed {
+			select {
+			case w.sealed <- closed{c, group[i].at}:
+			case <-ctx.Done():
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // maxGroup is how many sets of decisions share one fsync at most.

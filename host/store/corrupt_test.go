@@ -5,6 +5,7 @@ import (
 	"errors"
 	"path"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -18,7 +19,8 @@ func directory(t *testing.T) (*faultfs.FS, *testChain) {
 	c := newTestChain(4, 2)
 	disk := faultfs.New()
 	o := small(disk)
-	o.SegmentBytes = 1500
+	g := newGate(disk)
+	o.FS, o.SegmentBytes = g, 1500
 	s := mustInit(t, testDir, c, o)
 	for _, r := range c.records {
 		must(t, s.Append(r))
@@ -26,8 +28,9 @@ func directory(t *testing.T) (*faultfs.FS, *testChain) {
 	j, _, err := s.OpenJournal()
 	must(t, err)
 	must(t, j.Append([]JournalRecord{openOf(5)}))
-	must(t, j.Append([]JournalRecord{txOf(5, 0), {Tx: make([]byte, 2000)}}))
-	must(t, j.Append([]JournalRecord{{Tx: []byte("last")}}))
+	groups, err := g.overlap(j, []JournalRecord{txOf(5, 0), {Tx: make([]byte, 2000)}}, []JournalRecord{{Tx: []byte("last")}}, false)
+	must(t, err)
+	must(t, groups[1].wait())
 	_, err = s.WriteEvidence("block-9.json", []byte("{}"))
 	must(t, err)
 	must(t, s.Close())
@@ -172,26 +175,29 @@ func TestSpareIsWrittenAnew(t *testing.T) {
 	}
 }
 
-// TestEveryFlippedBitOfAJournal goes through one journal segment bit by bit.
+// TestEveryFlippedBitOfAJournal goes through journal segments bit by bit.
 func TestEveryFlippedBitOfAJournal(t *testing.T) {
-	b := journalSegmentBytes(8 << 10)
-	healthy := &journalScan{}
-	_, err := healthy.segment(b, "j", 1)
-	must(t, err)
-	for i := range 8 * len(b) {
-		b[i/8] ^= 1 << (i % 8)
-		scan := &journalScan{}
-		_, err := scan.segment(b, "j", 1)
-		if _, ok := isCorrupt(err); !ok && !errors.Is(err, ErrGenesis) {
-			t.Fatalf("byte %d bit %d: %v", i/8, i%8, err)
+	for _, used := range []bool{false, true} {
+		b := journalSegmentBytes(8<<10, used, 0, 0, 1)
+		healthy := &journalScan{}
+		_, err := healthy.segment(b, "j", 1)
+		must(t, err)
+		for i := range 8 * len(b) {
+			b[i/8] ^= 1 << (i % 8)
+			scan := &journalScan{}
+			_, err := scan.segment(b, "j", 1)
+			if _, ok := isCorrupt(err); !ok && !errors.Is(err, ErrGenesis) {
+				t.Fatalf("used before: %v, byte %d bit %d: %v", used, i/8, i%8, err)
+			}
+			b[i/8] ^= 1 << (i % 8)
 		}
-		b[i/8] ^= 1 << (i % 8)
 	}
 }
 
-// journalSegmentBytes is a segment with three groups, one of many sectors.
-func journalSegmentBytes(size int) []byte {
-	h := journalHeader{seq: 1, size: uint64(size), group: 1}
+// journalSegmentBytes is a segment with three groups, one of many sectors; pending is
+// what each of them says of those before it, and it may have been used before.
+func journalSegmentBytes(size int, used bool, pending ...int) []byte {
+	h := journalHeader{seq: 1, size: uint64(size), group: 101}
 	b := h.encode()
 	prev := le.Uint32(b[sectorBytes-4:])
 	for i, records := range [][]JournalRecord{{openOf(1)}, {{Tx: make([]byte, 1500)}, {Tx: []byte("a")}}, {{Tx: []byte("b")}, openOf(2)}} {
@@ -199,56 +205,51 @@ func journalSegmentBytes(size int) []byte {
 		for k := range records {
 			payload = records[k].append(payload)
 		}
-		b, prev = appendGroup(b, payload, prev, uint64(i+1))
+		b, prev = appendGroup(b, payload, prev, h.group+uint64(i), pending[i])
+	}
+	for group := h.group - 9; used && group < h.group; group++ {
+		b, prev = appendGroup(b, []byte("of an older segment"), prev, group, int(group%2))
 	}
 	return append(b, make([]byte, size-len(b))...)
 }
 
-// TestTornJournal: a group of which sectors are missing is torn if it is the last
-// one, and damage if another was written after it.
+// TestTornJournal: a group of which sectors are missing is torn, unless a group after
+// it, of which anything is there, proves it: then it is damage.
 func TestTornJournal(t *testing.T) {
-	whole := journalSegmentBytes(8 << 10)
-	var ends []int // of the groups
-	for at := sectorBytes; firstNonZero(whole[at:at+sectorBytes]) >= 0; at += sectorBytes {
-		if s, _ := decodeSector(whole[at : at+sectorBytes]); s.flags&sectorLast != 0 {
-			ends = append(ends, at+sectorBytes)
-		}
-	}
-	for at := sectorBytes; at < ends[2]; at += sectorBytes {
-		b := append([]byte{}, whole...)
-		clear(b[at : at+sectorBytes])
-		scan := &journalScan{}
-		seg, err := scan.segment(b, "j", 1)
-		if at < ends[1] {
-			if _, ok := isCorrupt(err); !ok {
-				t.Errorf("sector at %d of an answered group is gone: %v", at, err)
-			}
-			continue
-		}
-		if err != nil || seg.end != ends[1] || len(scan.blocks) != 1 {
-			t.Errorf("sector at %d of the last group is gone: end %d, %d blocks, %v", at, seg.end, len(scan.blocks), err)
-		}
-	}
-	// The middle group has several sectors; cut the file's content after it.
-	for mask := range 1 << 4 {
-		b := append([]byte{}, whole...)
-		clear(b[ends[1]:])
-		zeroed := false
-		for i := range 4 {
-			if mask&(1<<i) != 0 && ends[0]+i*sectorBytes < ends[1] {
-				clear(b[ends[0]+i*sectorBytes : ends[0]+(i+1)*sectorBytes])
-				zeroed = true
+	group := []int{0, 1, 1, 1, 1, 2} // of each sector after the header
+	for _, pending := range [][]int{{0, 0, 0}, {0, 0, 1}, {0, 1, 0}, {0, 1, 1}, {0, 1, 2}} {
+		for _, used := range []bool{false, true} {
+			whole := journalSegmentBytes(8<<10, used, pending...)
+			for gone := range 1 << len(group) {
+				b, torn, proven := bytes.Clone(whole), 3, false
+				for i, g := range group {
+					at := (1 + i) * sectorBytes
+					switch {
+					case gone&(1<<i) != 0:
+						copy(b[at:at+sectorBytes], whole[7*sectorBytes:]) // which is empty
+						torn = min(torn, g)
+					default:
+						proven = proven || torn < g-pending[g]
+					}
+				}
+				want := (1 + slices.Index(append(group, 3), torn)) * sectorBytes
+				scan := &journalScan{}
+				seg, err := scan.segment(b, "j", 1)
+				if _, ok := isCorrupt(err); ok != proven || err == nil && seg.end != want {
+					t.Fatalf("pending %v, used before: %v, sectors %06b are gone: end %d, want %d, %v, want damage: %v", pending, used, gone, seg.end, want, err, proven)
+				}
 			}
 		}
-		scan := &journalScan{}
-		seg, err := scan.segment(b, "j", 1)
-		want := ends[1]
-		if zeroed {
-			want = ends[0]
-		}
-		if err != nil || seg.end != want {
-			t.Errorf("sectors %04b of the last group are gone: end %d, want %d, %v", mask, seg.end, want, err)
-		}
+	}
+}
+
+// TestPendingIsBounded: a group cannot have been under way with more groups than there
+// are before it in its segment, which begins when all are durable.
+func TestPendingIsBounded(t *testing.T) {
+	b := journalSegmentBytes(8<<10, false, 0, 2, 0)
+	_, err := (&journalScan{}).segment(b, "j", 1)
+	if _, ok := isCorrupt(err); !ok {
+		t.Errorf("a group beside two groups, of which there is one: %v", err)
 	}
 }
 

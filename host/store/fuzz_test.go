@@ -83,13 +83,15 @@ func repairLog(b []byte) {
 // FuzzJournal recovers a journal segment of arbitrary bytes; what it accepts, it
 // accepts again after the tail was put in order.
 func FuzzJournal(f *testing.F) {
-	whole := journalSegmentBytes(8 << 10)
+	whole := journalSegmentBytes(8<<10, false, 0, 0, 0)
 	f.Add(whole, uint64(0), true)
 	f.Add(whole[:4<<10], uint64(1), true)
 	torn := bytes.Clone(whole)
 	clear(torn[6*sectorBytes : 7*sectorBytes])
 	f.Add(torn, uint64(0), false)
-	f.Add([]byte("KZJRNLv1"), uint64(0), false)
+	f.Add([]byte(journalMagics[1]), uint64(0), false)
+	f.Add([]byte(journalMagics[0]), uint64(0), true)
+	f.Add(journalSegmentBytes(8<<10, true, 0, 1, 2), uint64(0), true)
 	f.Fuzz(func(t *testing.T, b []byte, head uint64, repair bool) {
 		if head > MaxHeight {
 			return
@@ -120,7 +122,7 @@ func repairJournal(b []byte) {
 	for at := 0; at+sectorBytes <= len(b); at += sectorBytes {
 		s := b[at : at+sectorBytes]
 		if at == 0 {
-			copy(s, journalMagic)
+			copy(s, journalMagics[s[7]%JournalVersion])
 			le.PutUint64(s[8:], 1)
 			le.PutUint64(s[16:], uint64(len(b)))
 			clear(s[24:56])

@@ -80,18 +80,19 @@ func compareGolden(t *testing.T, name, got string) string {
 	return string(want)
 }
 
-// goldenLog is the directory as it is written, by the version of its block log.
-const goldenLog = "directory-v1-log-v2.txt"
+// goldenDirectory is the directory as it is written, by the versions of its block log
+// and its journal.
+const goldenDirectory = "directory-v1-log-v2-journal-v2.txt"
 
 // TestGoldenDirectory pins what is written, and that it is read, and so is what
 // earlier versions wrote.
 func TestGoldenDirectory(t *testing.T) {
 	disk, c := directory(t)
-	compareGolden(t, goldenLog, dump(disk))
-	for _, name := range []string{"directory-v1.txt", goldenLog} {
+	compareGolden(t, goldenDirectory, dump(disk))
+	for _, name := range []string{"directory-v1.txt", "directory-v1-log-v2.txt", goldenDirectory} {
 		t.Run(name, func(t *testing.T) {
 			c := c
-			if name != goldenLog {
+			if name == "directory-v1.txt" {
 				c = c.withoutSigners()
 			}
 			disk := golden(t, name)
@@ -129,6 +130,32 @@ func TestOldLogGoesOn(t *testing.T) {
 	}
 	if header := disk.ReadFile(path.Join(testDir, segName(5))); le.Uint16(header[8:]) != LogVersion {
 		t.Errorf("segment of block 5 has version %d", le.Uint16(header[8:]))
+	}
+	must(t, inspect(disk))
+}
+
+// TestOldJournalGoesOn: what is journaled after a segment of version 1 goes to a new
+// segment, and both are read.
+func TestOldJournalGoesOn(t *testing.T) {
+	disk := golden(t, "directory-v1-log-v2.txt")
+	for opened := range 3 {
+		s := mustOpen(t, testDir, small(disk))
+		j, blocks, err := s.OpenJournal()
+		must(t, err)
+		if len(blocks) != 1 || len(blocks[0].Txs) != 3+opened {
+			t.Fatalf("opened %d times before: %d blocks", opened, len(blocks))
+		}
+		must(t, j.Append([]JournalRecord{{Tx: []byte("one more")}}))
+		must(t, s.Close())
+	}
+	segments := journalFiles(disk)
+	if len(segments) != 3 { // and the spare
+		t.Fatalf("journal has %v", segments)
+	}
+	for i, name := range segments[:2] {
+		if h, ok := decodeJournalHeader(disk.ReadFile(path.Join(testDir, journalDir, name))); !ok || h.version != i+1 {
+			t.Errorf("%s has version %d", name, h.version)
+		}
 	}
 	must(t, inspect(disk))
 }

@@ -11,14 +11,14 @@ import (
 
 	"github.com/kaizenchain/kaizen/host/invariant"
 	"github.com/kaizenchain/kaizen/host/store/vfs"
-	"github.com/kaizenchain/kaizen/stf-modules/abi"
 )
 
 // MaxGroupBytes bounds the records of one group, bytes; [Journal.Append] makes
 // several groups of more.
 const MaxGroupBytes = 4 << 20
 
-// spareName is a segment that is not in use: zeros, or on the way there.
+// spareName is a segment that is not in use: zeros, or on the way there, or what it
+// held before.
 const spareName = "spare" + tmpSuffix
 
 // zeroChunk is how much of a file is filled with zeros between two syncs, bytes:
@@ -26,7 +26,11 @@ const spareName = "spare" + tmpSuffix
 const zeroChunk = 1 << 20
 
 // Journal holds the transactions that were answered and are not in the block log
-// yet. One goroutine appends; another may release at the same time.
+// yet. One goroutine at a time begins a group or appends; each group is written by one,
+// and another may release, at the same time.
+//
+//	Begin ─▶ Group.Write ─▶ answer
+//	Begin ─────▶ Group.Write ─▶ answer      at most MaxOverlap at once
 type Journal struct {
 	store *Store
 	fs    vfs.FS
@@ -38,20 +42,23 @@ type Journal struct {
 	fileEnd int64    // its size
 	at      int64    // where the next group goes
 	prev    uint32
-	next    uint64 // number of the next group
-	height  uint64 // of the block opened last, in what was collected for the next group
-	durable uint64 // the same in what was written
-	payload []byte // what was collected
-	sectors []byte
+	next    uint64             // number of the next group
+	height  uint64             // of the block opened last, in what was collected for the next group
+	begun   uint64             // the same in the groups that were begun
+	payload []byte             // what was collected
+	last    *Group             // begun last
+	pending []*Group           // begun and not known to be durable, ascending
+	buffers [MaxOverlap][]byte // the sectors of group n are in n mod MaxOverlap
 
 	files sync.Mutex // held while a segment or the spare file changes its name or use
 	mu    sync.Mutex
 	segs  []journalSegment // ascending; the last one is written
-	spare bool             // the spare file is filled with zeros and durable
+	spare bool             // the spare file may become the next segment
 }
 
 type journalSegment struct {
 	seq    uint64
+	size   int64  // bytes
 	height uint64 // highest block that has a record in it or before it; not kept for the last
 }
 
@@ -68,8 +75,9 @@ func (s *Store) OpenJournal() (*Journal, []JournaledBlock, error) {
 		return nil, nil, err
 	}
 	invariant.Hold(s.journal == nil, "journal of %s opened twice", s.dir)
-	j := &Journal{store: s, fs: s.opts.FS, dir: s.dir, size: s.opts.JournalBytes}
+	j := &Journal{store: s, fs: s.opts.FS, dir: s.dir, size: s.opts.JournalBytes, last: &Group{done: make(chan struct{})}}
 	j.group = min(MaxGroupBytes, int(j.size/sectorBytes-1)*sectorPayload)
+	close(j.last.done)
 	blocks, err := j.open()
 	if err != nil {
 		err = s.fail(fmt.Errorf("open journal: %w", err))
@@ -95,9 +103,9 @@ func (j *Journal) open() ([]JournaledBlock, error) {
 	if err != nil {
 		return nil, err
 	}
-	j.segs, j.prev, j.next, j.height, j.durable = segs, scan.prev, scan.group, scan.height, scan.height
-	if len(segs) == 0 {
-		j.next = 1
+	j.segs, j.prev, j.next, j.height, j.begun = segs, scan.prev, scan.group, scan.height, scan.height
+	j.next = max(j.next, 1)
+	if len(segs) == 0 || scan.version < JournalVersion {
 		if err := j.rotate(); err != nil {
 			return nil, err
 		}
@@ -129,7 +137,7 @@ func scanJournal(disk vfs.FS, dir string, scan *journalScan, resume func(seq uin
 		if err != nil {
 			return nil, err
 		}
-		segs = append(segs, journalSegment{seq: seq, height: scan.height})
+		segs = append(segs, journalSegment{seq: seq, size: int64(len(b)), height: scan.height})
 		last := i == len(seqs)-1
 		if !last && at.dirty != at.end {
 			return nil, corrupt(name, int64(at.end), scan.height, "group %d is cut off, and segment %d was begun after it", scan.group, seq+1)
@@ -167,7 +175,7 @@ func readAll(disk vfs.FS, name string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := make([]byte, min(n, MaxJournalBytes+sectorBytes))
+	b := vfs.Buffer(int(min(n, MaxJournalBytes+sectorBytes)))
 	if _, err := f.ReadAt(b, 0); err != nil && !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("read %s: %w", name, err)
 	}
@@ -179,17 +187,15 @@ func readAll(disk vfs.FS, name string) ([]byte, error) {
 // it on the disk. What an interrupted group left becomes zero again.
 func (j *Journal) resume(seq uint64, b []byte, at segmentEnd) (err error) {
 	if at.dirty != at.end {
-		j.store.opts.Log("%s: removing a group of transactions that was interrupted before it was answered, bytes %d to %d", journalName(seq), at.end, at.dirty)
+		j.store.opts.Log("%s: removing groups of transactions that were interrupted before they were answered, bytes %d to %d", journalName(seq), at.end, at.dirty)
 	}
-	if j.file, err = j.fs.OpenWrite(j.path(journalName(seq))); err != nil {
+	if j.file, err = j.fs.OpenSync(j.path(journalName(seq))); err != nil {
 		return err
 	}
 	j.fileEnd, j.at = int64(len(b)), int64(at.end)
 	clear(b[at.end:at.dirty])
-	if _, err := j.file.WriteAt(b[at.last:at.dirty], int64(at.last)); err != nil {
-		return err
-	}
-	return j.file.Sync()
+	_, err = j.file.WriteAt(b[at.last:at.dirty], int64(at.last))
+	return err
 }
 
 // makeSpare fills the spare file with zeros, and creates it if it is not there.
@@ -209,9 +215,7 @@ func (j *Journal) makeSpare() error {
 	if err := f.Close(); err != nil {
 		return err
 	}
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	j.spare = true
+	j.setSpare()
 	return nil
 }
 
@@ -233,73 +237,12 @@ func fillZero(f vfs.File, size int64) error {
 	return nil
 }
 
-// Append adds records and returns when they are durable; until then nothing in
-// them may be answered. A transaction belongs to the block opened last. An error
-// is fatal: nobody knows which of them will be there after a restart.
-func (j *Journal) Append(records []JournalRecord) error {
-	if err := j.store.writable(); err != nil {
-		return err
-	}
-	j.payload = j.payload[:0]
-	for i := range records {
-		j.check(&records[i])
-		if len(j.payload)+maxJournalRecord > j.group {
-			if err := j.store.fail(j.flush()); err != nil {
-				return err
-			}
-		}
-		j.payload = records[i].append(j.payload)
-		if o := records[i].Open; o != nil {
-			j.height = o.Height
-		}
-	}
-	return j.store.fail(j.flush())
-}
-
-// check asserts what recovery relies on.
-func (j *Journal) check(r *JournalRecord) {
-	if r.Open == nil {
-		if len(r.Tx) > abi.MaxTxBytes {
-			invariant.Broken("transaction of %d bytes reached the journal", len(r.Tx))
-		}
-		invariant.Hold(j.height > 0, "transaction journaled before a block was opened")
-		return
-	}
-	invariant.Hold(r.Open.Height > j.height, "block %d opened in the journal after block %d", r.Open.Height, j.height)
-	invariant.Hold(len(r.Open.Oracle) <= maxOracleBytes, "oracle snapshot of %d bytes reached the journal", len(r.Open.Oracle))
-}
-
-// flush writes the collected records as one group. The next group is not begun
-// before this one is durable: recovery takes a later group as proof of it.
-func (j *Journal) flush() error {
-	if len(j.payload) == 0 {
-		return nil
-	}
-	need := int64((len(j.payload) + sectorPayload - 1) / sectorPayload * sectorBytes)
-	if j.at+need > j.fileEnd {
-		if err := j.rotate(); err != nil {
-			return err
-		}
-	}
-	var prev uint32
-	j.sectors, prev = appendGroup(j.sectors[:0], j.payload, j.prev, j.next)
-	if _, err := j.file.WriteAt(j.sectors, j.at); err != nil {
-		return fmt.Errorf("write journal group %d: %w", j.next, err)
-	}
-	if err := j.file.Sync(); err != nil {
-		return fmt.Errorf("sync journal group %d: %w", j.next, err)
-	}
-	j.at, j.prev, j.next, j.payload = j.at+need, prev, j.next+1, j.payload[:0]
-	j.durable = j.height
-	return nil
-}
-
 // rotate goes on in a new segment, which is whole and durable before it has its
-// name: a segment that exists has a header and zeros.
+// name: a segment that exists has a header, and sectors that are empty.
 func (j *Journal) rotate() error {
 	j.files.Lock()
 	defer j.files.Unlock()
-	h := journalHeader{seq: 1, size: uint64(j.size), genesis: j.store.hash, group: j.next, height: j.durable, prev: j.prev}
+	h := journalHeader{seq: 1, size: uint64(j.size), genesis: j.store.hash, group: j.next, height: j.begun, prev: j.prev}
 	j.mu.Lock()
 	ready := j.spare
 	if n := len(j.segs); n > 0 {
@@ -320,9 +263,9 @@ func (j *Journal) rotate() error {
 	j.file, j.fileEnd, j.at, j.prev = f, j.size, sectorBytes, le.Uint32(header[sectorBytes-4:])
 	j.mu.Lock()
 	if n := len(j.segs); n > 0 {
-		j.segs[n-1].height = j.durable
+		j.segs[n-1].height = j.begun
 	}
-	j.segs = append(j.segs, journalSegment{seq: h.seq})
+	j.segs = append(j.segs, journalSegment{seq: h.seq, size: j.size})
 	j.spare = false
 	j.mu.Unlock()
 	if old == nil {
@@ -333,15 +276,12 @@ func (j *Journal) rotate() error {
 
 func (j *Journal) startSegment(header []byte, name string) (vfs.File, error) {
 	spare := j.path(path.Join(journalDir, spareName))
-	f, err := j.fs.OpenWrite(spare)
+	f, err := j.fs.OpenSync(spare)
 	if err != nil {
 		return nil, err
 	}
 	err = func() error {
 		if _, err := f.WriteAt(header, 0); err != nil {
-			return err
-		}
-		if err := f.Sync(); err != nil {
 			return err
 		}
 		if err := j.fs.Rename(spare, j.path(name)); err != nil {
@@ -401,11 +341,21 @@ func (j *Journal) retire(seg journalSegment, haveSpare bool) error {
 	if err := j.sync(); err != nil {
 		return err
 	}
-	return j.makeSpare()
+	if seg.size != j.size {
+		return j.makeSpare()
+	}
+	j.setSpare()
+	return nil
+}
+
+func (j *Journal) setSpare() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.spare = true
 }
 
 // Height is the block that was opened last, 0 if none ever was.
-func (j *Journal) Height() uint64 { return j.durable }
+func (j *Journal) Height() uint64 { return j.begun }
 
 func (j *Journal) close() error {
 	if j.file == nil {

@@ -99,13 +99,13 @@ func TestJournalRefuses(t *testing.T) {
 			payload = records[i].append(payload)
 		}
 		b := h.encode()
-		b, _ = appendGroup(b, payload, le.Uint32(b[sectorBytes-4:]), 1)
+		b, _ = appendGroup(b, payload, le.Uint32(b[sectorBytes-4:]), 1, 0)
 		return append(b, make([]byte, 8<<10-len(b))...)
 	}
 	raw := func(payload []byte) []byte {
 		h := journalHeader{seq: 1, size: 8 << 10, group: 1}
 		b := h.encode()
-		b, _ = appendGroup(b, payload, le.Uint32(b[sectorBytes-4:]), 1)
+		b, _ = appendGroup(b, payload, le.Uint32(b[sectorBytes-4:]), 1, 0)
 		return append(b, make([]byte, 8<<10-len(b))...)
 	}
 	for _, tc := range []struct {
@@ -132,7 +132,7 @@ func TestJournalRefuses(t *testing.T) {
 func segmentAt(height uint64, r JournalRecord) []byte {
 	h := journalHeader{seq: 1, size: 8 << 10, group: 1, height: height}
 	b := h.encode()
-	b, _ = appendGroup(b, r.append(nil), le.Uint32(b[sectorBytes-4:]), 1)
+	b, _ = appendGroup(b, r.append(nil), le.Uint32(b[sectorBytes-4:]), 1, 0)
 	return append(b, make([]byte, 8<<10-len(b))...)
 }
 

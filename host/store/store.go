@@ -8,8 +8,8 @@
 //
 //	Init ─▶ Open ─▶ OpenJournal ─▶ the blocks that were open, replayed by the node
 //	                   │
-//	 transactions ─▶ Journal.Append ─▶ answer        (durable when it returns)
-//	 sealed block ─▶ Append ─▶ publish               (durable when it returns)
+//	 transactions ─▶ Journal.Begin ─▶ Group.Write ─▶ answer   (durable when it returns)
+//	 sealed block ─▶ Append ─▶ publish                       (durable when it returns)
 //	                   └─▶ Journal.Release, Maintain
 //
 // A write that fails leaves the disk in a state nobody knows: every later write
