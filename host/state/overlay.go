@@ -104,21 +104,39 @@ func (o *Overlay) Revert(mark int) {
 
 // Changes lists every key written, in ascending path order. The slices in it are
 // the overlay's own.
-func (o *Overlay) Changes() []Change {
-	paths := o.paths()
+func (o *Overlay) Changes() []Change { return changesOf(o.entries) }
+
+// ChangesSince lists, in the same order, the keys written since mark, with what they are
+// now: what was true at mark and these together are [Overlay.Changes]. It may be
+// called while there is more to write, and what it returned stays as it is.
+func (o *Overlay) ChangesSince(mark int) []Change {
+	var entries []entry
+	seen := make([]uint64, (len(o.entries)+63)/64)
+	for _, l := range o.log[mark:] {
+		word, bit := l.entry/64, uint64(1)<<(l.entry%64)
+		if seen[word]&bit == 0 {
+			seen[word] |= bit
+			entries = append(entries, o.entries[l.entry])
+		}
+	}
+	return changesOf(entries)
+}
+
+func changesOf(entries []entry) []Change {
+	paths := pathsOfEntries(entries)
 	changes := make([]Change, len(paths))
 	for i, p := range inOrder(paths) {
-		e := &o.entries[p.entry]
+		e := &entries[p.entry]
 		changes[i] = Change{Key: e.key, Path: paths[p.entry], Value: e.value, Delete: e.deleted}
 	}
 	return changes
 }
 
-// paths returns the path of every entry.
-func (o *Overlay) paths() []chain.Hash {
-	paths, hasher := make([]chain.Hash, len(o.entries)), new(lanes.Hasher)
-	for i := range o.entries {
-		hasher.Sum(o.entries[i].key, (*[32]byte)(&paths[i]))
+// pathsOfEntries returns the path of each.
+func pathsOfEntries(entries []entry) []chain.Hash {
+	paths, hasher := make([]chain.Hash, len(entries)), new(lanes.Hasher)
+	for i := range entries {
+		hasher.Sum(entries[i].key, (*[32]byte)(&paths[i]))
 	}
 	hasher.Flush()
 	return paths

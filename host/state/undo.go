@@ -1,7 +1,10 @@
 package state
 
 import (
+	"bytes"
+	"cmp"
 	"encoding/binary"
+	"slices"
 	"sort"
 )
 
@@ -48,6 +51,53 @@ func (u *Undo) add(o *op, s *records) {
 		u.data = append(u.data, v...)
 	}
 	u.entries = append(u.entries, e)
+}
+
+// then is what takes back u's batch and the one after it.
+func (u *Undo) then(next *Undo) *Undo {
+	all := &Undo{entries: make([]replaced, 0, len(u.entries)+len(next.entries)), data: make([]byte, 0, len(u.data)+len(next.data))}
+	for i, j := 0, 0; i < len(u.entries) || j < len(next.entries); {
+		order := compareEntries(u, i, next, j)
+		if order <= 0 {
+			all.take(u, i)
+			i++
+		} else {
+			all.take(next, j)
+		}
+		if order >= 0 {
+			j++
+		}
+	}
+	return &Undo{entries: slices.Clip(all.entries), data: slices.Clip(all.data)}
+}
+
+// compareEntries orders entry i of u and entry j of v by their paths; what is beyond the
+// last is above all. They are equal if the key is.
+func compareEntries(u *Undo, i int, v *Undo, j int) int {
+	switch {
+	case i == len(u.entries):
+		return 1
+	case j == len(v.entries):
+		return -1
+	case u.entries[i].prefix != v.entries[j].prefix:
+		return cmp.Compare(u.entries[i].prefix, v.entries[j].prefix)
+	}
+	one, _, _ := u.at(i)
+	other, _, _ := v.at(j)
+	if bytes.Equal(one, other) {
+		return 0
+	}
+	a, b := PathOf(one), PathOf(other)
+	return comparePaths(&a, &b)
+}
+
+// take appends entry i of another.
+func (u *Undo) take(from *Undo, i int) {
+	e := from.entries[i]
+	size := int(e.key) + max(0, int(e.value))
+	data := from.data[e.offset : e.offset+size]
+	e.offset = len(u.data)
+	u.entries, u.data = append(u.entries, e), append(u.data, data...)
 }
 
 // size is the memory it takes, bytes.

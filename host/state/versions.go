@@ -74,6 +74,21 @@ func (v *Versions) Commit(height uint64, changes []Change, run Runner) chain.Has
 	return root
 }
 
+// Extend applies more changes of the newest block, which was committed before it had all
+// of them, and returns the root after it now. Nothing else tells such a block from one
+// that was committed whole. There must be a block before it to go back to.
+func (v *Versions) Extend(changes []Change, run Runner) chain.Hash {
+	last := len(v.undos) - 1
+	invariant.Hold(last >= 0, "more changes of block %d, which cannot be taken back", v.newest)
+	root, undo := v.tree.Commit(changes, run)
+	v.bytes -= v.undos[last].size()
+	v.undos[last] = v.undos[last].then(undo)
+	v.bytes += v.undos[last].size()
+	v.roots[len(v.roots)-1] = root
+	v.trim()
+	return root
+}
+
 // Hold keeps a retained block beyond the limit in blocks, and up to MaxHeldBytes, until
 // [Versions.Release]: somebody copies the state after it, slice by slice, and would have
 // to begin again. One block is held at a time.
