@@ -45,7 +45,7 @@ func samples() []Message {
 		GetGenesis{ID: 8}, Genesis{ID: 9, Document: []byte("document")},
 		Failed{ID: 7, Code: FailNotAvailable, Text: "block 9"},
 		Subscribe{Ride: true}, Doorbell{Tip: id(8), Block: []byte("block")},
-		SubscribeOpen{}, OpenTxs{Number: 8, Time: 5678, Oracle: chain.OracleSnapshot{Timestamp: 5670}, First: 3, Txs: [][]byte{[]byte("fourth"), []byte("fifth")}},
+		SubscribeOpen{}, OpenTxs{Number: 8, Time: 5678, Oracle: chain.OracleSnapshot{Timestamp: 5670}, First: 3, Txs: [][]byte{[]byte("fourth"), []byte("fifth")}}, OpenTxs{Number: 8, First: 5, Last: true, Txs: [][]byte{}},
 		GetEvents{ID: 10, From: 2000, Limit: 20, MaxBytes: 1 << 19}, Events{ID: 11, Blocks: [][]byte{[]byte("three"), []byte("four")}},
 		Gap{ID: 12, Base: 28771},
 		GetSnapshots{ID: 13}, Snapshots{ID: 14, Offers: []fetch.Offer{
@@ -283,12 +283,12 @@ func TestSubscriberOfTheOpenBlock(t *testing.T) {
 // TestOpenIsCut: a message has as much as fits, and one transaction at least.
 func TestOpenIsCut(t *testing.T) {
 	txs := [][]byte{make([]byte, MaxOpenBytes), make([]byte, 1), make([]byte, MaxOpenBytes-2), make([]byte, 2)}
-	m := OpenTxs{Number: 9, Time: 1, First: 5, Txs: txs}
+	m := OpenTxs{Number: 9, Time: 1, First: 5, Last: true, Txs: txs}
 	var firsts []uint32
 	for len(m.Txs) > 0 {
 		part := m.cut()
-		if part.Number != 9 || part.Time != 1 {
-			t.Errorf("part of %d at %d", part.Number, part.Time)
+		if part.Number != 9 || part.Time != 1 || part.Last != (len(m.Txs) == 0) {
+			t.Errorf("part of %d at %d, last %t", part.Number, part.Time, part.Last)
 		}
 		firsts = append(firsts, part.First)
 	}

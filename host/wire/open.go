@@ -17,11 +17,13 @@ type (
 	SubscribeOpen struct{}
 	// OpenTxs are consecutive transactions of the open block. Every message says
 	// which block: its number, its time and its prices do not change any more.
+	// The last one of a block is said when that is closed, while its root is computed.
 	OpenTxs struct {
 		Number uint64
 		Time   uint64 // ms
 		Oracle chain.OracleSnapshot
 		First  uint32 // index of the first of Txs in the block
+		Last   bool   // the block has no more than these, which may be none
 		Txs    [][]byte
 	}
 )
@@ -30,8 +32,8 @@ const (
 	// MaxOpenBytes bounds the transactions of one OpenTxs, as soon as there is more
 	// than one, bytes.
 	MaxOpenBytes = 64 << 10
-	// openEvery is how long a server collects what it then sends together. What
-	// comes within that time before the seal comes with the block.
+	// openEvery is how long a server collects what it then sends together, unless the
+	// block is closed before.
 	openEvery = 5 * time.Millisecond
 	// maxOpens bounds the OpenTxs that wait for one subscriber, and those that a
 	// client holds which nobody takes.
@@ -46,7 +48,12 @@ func (SubscribeOpen) append(dst []byte) []byte { return dst }
 func (m OpenTxs) append(dst []byte) []byte {
 	dst = abi.AppendU64(abi.AppendU64(dst, m.Number), m.Time)
 	dst = abi.AppendBytes(dst, m.Oracle.Append(nil))
-	dst = abi.AppendU32(abi.AppendU32(dst, m.First), uint32(len(m.Txs)))
+	last := byte(0)
+	if m.Last {
+		last = 1
+	}
+	dst = append(abi.AppendU32(dst, m.First), last)
+	dst = abi.AppendU32(dst, uint32(len(m.Txs)))
 	for _, tx := range m.Txs {
 		dst = abi.AppendBytes(dst, tx)
 	}
@@ -60,8 +67,10 @@ func readOpenTxs(r *abi.Reader) (m OpenTxs) {
 		r.Fail()
 	}
 	m.First = r.U32()
+	last := r.U8()
+	m.Last = last == 1
 	n := r.Count(4)
-	if n < 1 || n > chain.MaxBlockTxs {
+	if last > 1 || n < 1 && !m.Last || n > chain.MaxBlockTxs {
 		r.Fail()
 		return m
 	}
@@ -74,28 +83,49 @@ func readOpenTxs(r *abi.Reader) (m OpenTxs) {
 
 // openFeed collects what is to be sent of the open block.
 type openFeed struct {
-	some chan struct{} // of capacity 1: there is something
+	some, ended chan struct{} // of capacity 1: there is something; a block is closed
 
 	mu      sync.Mutex
-	wanted  int // subscribers
-	waiting OpenTxs
+	wanted  int       // subscribers
+	waiting []OpenTxs // one for each of a few blocks
 }
 
 // add takes transactions of which nobody has heard, unless nobody wants to.
 func (f *openFeed) add(m OpenTxs) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	w := &f.waiting
-	switch {
-	case f.wanted == 0:
+	if f.wanted == 0 {
 		return
-	case len(w.Txs) > 0 && w.Number == m.Number && w.First+uint32(len(w.Txs)) == m.First:
-		w.Txs = append(w.Txs, m.Txs...)
-	default:
-		*w = m
 	}
+	f.put(m)
+	raise(f.some)
+	if m.Last {
+		raise(f.ended)
+	}
+}
+
+// put adds to what waits. A part with nothing before it is of no use.
+func (f *openFeed) put(m OpenTxs) {
+	n := len(f.waiting)
+	if n == 0 || f.waiting[n-1].Number != m.Number {
+		if n == maxOpens {
+			f.waiting = nil
+		}
+		f.waiting = append(f.waiting, m)
+		return
+	}
+	w := &f.waiting[n-1]
+	if w.First+uint32(len(w.Txs)) != m.First {
+		*w = m
+		return
+	}
+	w.Txs, w.Last = append(w.Txs, m.Txs...), m.Last
+}
+
+// raise fills a channel of capacity 1.
+func raise(flag chan struct{}) {
 	select {
-	case f.some <- struct{}{}:
+	case flag <- struct{}{}:
 	default:
 	}
 }
@@ -113,12 +143,12 @@ func (s *Server) HasOpen() bool {
 	return s.open.wanted > 0
 }
 
-func (f *openFeed) take() OpenTxs {
+func (f *openFeed) take() []OpenTxs {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	m := f.waiting
-	f.waiting = OpenTxs{}
-	return m
+	all := f.waiting
+	f.waiting = nil
+	return all
 }
 
 // cut takes the first transactions off m, as many as one message may have.
@@ -131,14 +161,15 @@ func (m *OpenTxs) cut() OpenTxs {
 	first := *m
 	first.Txs = m.Txs[:n]
 	m.First, m.Txs = m.First+uint32(n), m.Txs[n:]
+	first.Last = m.Last && len(m.Txs) == 0
 	return first
 }
 
 // Open tells every subscriber to the open block of transactions that became
-// durable in it; m and what it holds must not change any more. Like
+// durable in it, or that it is closed; m and what it holds must not change any more. Like
 // [Server.Announce] it takes a short time and never blocks.
 func (s *Server) Open(m OpenTxs) {
-	if len(m.Txs) > 0 {
+	if len(m.Txs) > 0 || m.Last {
 		s.open.add(m)
 	}
 }
@@ -159,14 +190,20 @@ func (s *Server) distributeOpen() {
 		case <-s.done:
 			return
 		case <-pause.C:
+		case <-s.open.ended:
 		}
-		m := s.open.take()
-		if a := s.latest.Load(); a != nil && m.Number <= a.tip.Number {
-			continue
+		for _, m := range s.open.take() {
+			if a := s.latest.Load(); a == nil || m.Number > a.tip.Number {
+				s.sendOpen(m)
+			}
 		}
-		for len(m.Txs) > 0 {
-			s.offerOpen(push{open: encode(m.cut(), MaxOpenBytes)})
-		}
+	}
+}
+
+// sendOpen sends m in as many messages as it takes.
+func (s *Server) sendOpen(m OpenTxs) {
+	for more := true; more; more = len(m.Txs) > 0 {
+		s.offerOpen(push{open: encode(m.cut(), MaxOpenBytes)})
 	}
 }
 

@@ -67,7 +67,7 @@ func NewServer(archive follow.Archive, identity Identity, limits Limits, log *sl
 	limits = limits.withDefaults()
 	s := &Server{
 		archive: archive, identity: identity, limits: limits, log: log,
-		rung: make(chan struct{}, 1), open: openFeed{some: make(chan struct{}, 1)}, reading: make(chan struct{}, limits.MaxReads), gate: newGate(&limits),
+		rung: make(chan struct{}, 1), open: openFeed{some: make(chan struct{}, 1), ended: make(chan struct{}, 1)}, reading: make(chan struct{}, limits.MaxReads), gate: newGate(&limits),
 		upgrade: newHandoff(), done: make(chan struct{}),
 		conns: make(map[*tracked]struct{}), perIP: make(map[string]int),
 	}

@@ -459,6 +459,21 @@ func TestOpenBlock(t *testing.T) {
 		if got, want := <-c.Open(), part(12, 7, "not the next"); !reflect.DeepEqual(got, want) {
 			t.Errorf("got %+v, want %+v", got, want)
 		}
+		last := func(m wire.OpenTxs) wire.OpenTxs { m.Last = true; return m }
+		at := time.Now()
+		w.server.Open(part(12, 8, "y"))
+		w.server.Open(last(part(12, 9)))
+		w.server.Open(part(13, 0, "of the next block"))
+		if got, want := <-c.Open(), last(part(12, 8, "y")); !reflect.DeepEqual(got, want) || time.Since(at) > 0 {
+			t.Errorf("got %+v after %s, want %+v at once", got, time.Since(at), want)
+		}
+		if got, want := <-c.Open(), part(13, 0, "of the next block"); !reflect.DeepEqual(got, want) {
+			t.Errorf("got %+v, want %+v", got, want)
+		}
+		w.server.Open(last(wire.OpenTxs{Number: 13, Time: 77, First: 1}))
+		if got := <-c.Open(); !got.Last || got.First != 1 || len(got.Txs) != 0 {
+			t.Errorf("got %+v, want nothing but the end of block 13", got)
+		}
 		select {
 		case m := <-silent.Open():
 			t.Errorf("who did not ask got %+v", m)
