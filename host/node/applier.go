@@ -169,6 +169,7 @@ func (r *Reader) rollback(target chain.BlockID) error {
 		return fmt.Errorf("%w: this directory begins after block %d %s, and it goes back to block %d: start again in an empty directory", ErrFork, before.Number, before.Hash, target.Number)
 	}
 	r.log.Warn("the source took back blocks", "from", target.Number+1, "to", l.Head().Height)
+	l.takeBackEarly()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.tookBack(target.Number)

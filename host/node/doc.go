@@ -11,7 +11,7 @@
 //	                                                  │ tick or full
 //	                                                  ▼
 //	                                               sealer: root, sign, block log (fsync), publish
-//	read node:   the open block, as it grows ─▶ inspect, execute ahead
+//	read node:   the open block, as it grows ─▶ inspect, execute and commit ahead
 //	             doorbell or poll ─▶ pass ─▶ inspect ahead ─▶ execute
 //	                                                             │ beside the next block
 //	                                                             ▼

@@ -23,7 +23,8 @@ import (
 //
 // mu is held for writing from the moment the state starts to change until the
 // block that changed it is durable, so that no reader ever sees a state whose
-// block could still be lost (invariant 2).
+// block could still be lost (invariant 2). A block of which something is committed early, see early.go, is no exception: readers ask for the state after a block that they know, and
+// nobody knows that one.
 type ledger struct {
 	store          *store.Store
 	meters         *meters
@@ -39,6 +40,8 @@ type ledger struct {
 	// believed when they are executed again. It is told of a block that did not come
 	// out with that.
 	trust func(failure error)
+
+	early *early // what is in the tree above head; of the goroutine that changes the ledger
 
 	mu       sync.RWMutex
 	versions *state.Versions
@@ -113,11 +116,10 @@ func (l *ledger) headID() chain.BlockID {
 // makes it durable. An error of finish takes the state back to the parent, as soon as
 // alone returns (nil: at once), since nobody may execute on it then.
 func (l *ledger) append(c *stf.Closed, finish func(*chain.Header) error, alone func()) (*chain.Block, error) {
-	changes := c.Overlay.Changes()
-	c.Hash()
+	root := l.rooter(c)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	header, err := l.commit(c, changes, finish, alone)
+	header, err := l.commit(c, root, finish, alone)
 	if err != nil {
 		return nil, err
 	}
@@ -132,11 +134,23 @@ func (l *ledger) append(c *stf.Closed, finish func(*chain.Header) error, alone f
 	return block, nil
 }
 
-func (l *ledger) commit(c *stf.Closed, changes []state.Change, finish func(*chain.Header) error, alone func()) (chain.Header, error) {
-	start := time.Now()
-	root := l.versions.Commit(c.Height, changes, l.run)
-	l.meters.root.Since(start)
-	header := c.Header(&l.head, root)
+// rooter prepares the commit of a closed block, unless that is done, and returns what
+// does it under mu and returns the root.
+func (l *ledger) rooter(c *stf.Closed) (root func() chain.Hash) {
+	if l.early != nil {
+		return l.finishEarly(c)
+	}
+	changes := c.Overlay.Changes()
+	c.Hash()
+	return func() chain.Hash {
+		start := time.Now()
+		defer l.meters.root.Since(start)
+		return l.versions.Commit(c.Height, changes, l.run)
+	}
+}
+
+func (l *ledger) commit(c *stf.Closed, root func() chain.Hash, finish func(*chain.Header) error, alone func()) (chain.Header, error) {
+	header := c.Header(&l.head, root())
 	if err := finish(&header); err != nil {
 		if alone != nil {
 			alone()
@@ -198,9 +212,15 @@ func (l *ledger) execute(exec *stf.Executor, v *prepared, on tip) (*stf.Closed, 
 func apply(exec *stf.Executor, v *prepared, on state.View) (*stf.Closed, error) {
 	var open *stf.Open
 	var err error
-	if v.begun != nil {
+	switch {
+	case v.begun != nil && v.begun.closed != nil:
+		return v.begun.closed, nil
+	case v.begun != nil:
 		open = v.begun.open
-	} else if open, err = exec.Begin(state.NewOverlay(on), v.block.Header.Height, v.block.Header.Time, v.block.Oracle); err != nil {
+	default:
+		open, err = exec.Begin(state.NewOverlay(on), v.block.Header.Height, v.block.Header.Time, v.block.Oracle)
+	}
+	if err != nil {
 		return nil, err
 	}
 	if err := applyAll(open, v.chunks); err != nil {

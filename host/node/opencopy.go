@@ -10,10 +10,11 @@ import (
 	"github.com/kaizenchain/kaizen/host/wire"
 )
 
-// openCopy executes the block that is open at the source while it grows: once it is
-// sealed, only the last transactions and the roots are left to do.
+// openCopy executes the block that is open at the source while it grows, and computes its
+// root on the way: when it is published, there is only to compare and to store.
 //
 //	OpenTxs ─▶ add ─▶ run (inspect, execute) ─▶ … ─▶ take(sealed block) ─▶ prepared.begun
+//	                  commitEarly, and with the last: close, closeEarly
 //
 // Nothing of it is believed or shown to anybody. The sealed block must have the same
 // number, time, prices and transactions, or it is executed from its beginning; and what
@@ -40,6 +41,7 @@ const maxOpenWaiting = 4 << 20
 // begun is a block of which some transactions are executed.
 type begun struct {
 	open   *stf.Open
+	closed *stf.Closed // nil: there may be more transactions
 	parent chain.Hash
 	oracle chain.Hash
 	txs    [][]byte
@@ -92,6 +94,7 @@ func (c *openCopy) run() {
 func (c *openCopy) execute(m *wire.OpenTxs) bool {
 	on := c.ledger.tip()
 	if c.begun == nil {
+		c.ledger.takeBackEarly()
 		open, err := c.exec.Begin(state.NewOverlay(on.state), m.Number, m.Time, m.Oracle)
 		if err != nil {
 			return false
@@ -99,7 +102,7 @@ func (c *openCopy) execute(m *wire.OpenTxs) bool {
 		c.begun = &begun{open: open, parent: on.header.Hash(), oracle: m.Oracle.Hash()}
 	}
 	b := c.begun
-	if !b.goesOn(c.exec, on) || int(m.First) != len(b.txs) || len(b.txs)+len(m.Txs) > int(c.ledger.genesis.MaxTxsPerBlock) {
+	if b.closed != nil || !b.goesOn(c.exec, on) || int(m.First) != len(b.txs) || len(b.txs)+len(m.Txs) > int(c.ledger.genesis.MaxTxsPerBlock) {
 		return false
 	}
 	b.txs = append(b.txs, m.Txs...)
@@ -107,6 +110,20 @@ func (c *openCopy) execute(m *wire.OpenTxs) bool {
 		return false
 	}
 	c.ledger.meters.ahead.Add(uint64(len(m.Txs)))
+	if m.Last {
+		return c.close(b)
+	}
+	c.ledger.commitEarly(b)
+	return true
+}
+
+// close reports whether a block that has all its transactions is one.
+func (c *openCopy) close(b *begun) bool {
+	var err error
+	if b.closed, err = b.open.Close(); err != nil {
+		return false
+	}
+	c.ledger.closeEarly(b.closed)
 	return true
 }
 
@@ -115,7 +132,7 @@ func (c *openCopy) execute(m *wire.OpenTxs) bool {
 func (c *openCopy) take(b *chain.Block) *begun {
 	v := c.begun
 	c.over, c.begun = max(c.over, b.Header.Height), nil
-	if v == nil || v.open.Height() != b.Header.Height || v.open.Time() != b.Header.Time || v.parent != b.Header.Parent || v.oracle != b.Oracle.Hash() || len(v.txs) > len(b.Txs) {
+	if v == nil || v.open.Height() != b.Header.Height || v.open.Time() != b.Header.Time || v.parent != b.Header.Parent || v.oracle != b.Oracle.Hash() || len(v.txs) > len(b.Txs) || v.closed != nil && len(v.txs) < len(b.Txs) {
 		return nil
 	}
 	for i, tx := range v.txs {
@@ -141,18 +158,18 @@ type openBlock struct {
 // durable tells what a group made durable in open blocks.
 func (o *openBlock) durable(group []decided, to *services) {
 	var txs [][]byte
-	tell := func() {
-		if o.header != nil && len(txs) > 0 {
-			to.open(wire.OpenTxs{Number: o.header.Height, Time: o.header.Time, Oracle: o.header.Oracle, First: uint32(o.txs - len(txs)), Txs: txs})
+	heard := to.hasOpen()
+	tell := func(last bool) {
+		if o.header != nil && heard && (len(txs) > 0 || last && o.txs > 0) {
+			to.open(wire.OpenTxs{Number: o.header.Height, Time: o.header.Time, Oracle: o.header.Oracle, First: uint32(o.txs - len(txs)), Last: last, Txs: txs})
 		}
 		txs = nil
 	}
-	heard := to.hasOpen()
 	for i := range group {
 		for _, r := range group[i].Journal {
 			switch {
 			case r.Open != nil:
-				tell()
+				tell(true) // that another is opened closes it
 				o.header, o.txs = r.Open, 0
 			case heard:
 				txs = append(txs, r.Tx)
@@ -162,5 +179,5 @@ func (o *openBlock) durable(group []decided, to *services) {
 			}
 		}
 	}
-	tell()
+	tell(false)
 }

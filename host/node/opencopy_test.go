@@ -3,6 +3,7 @@ package node
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"runtime"
 	"slices"
 	"testing"
@@ -19,9 +20,9 @@ type copier struct {
 	t *testing.T
 }
 
-func newCopier(t *testing.T, g *chain.Genesis) *copier {
+func newCopier(t *testing.T, g *chain.Genesis, history int) *copier {
 	t.Helper()
-	l, _ := testLedger(t, g, 4)
+	l, _ := testLedger(t, g, history)
 	exec, err := stf.NewExecutor(hosttest.Script{})
 	must(t, err)
 	inspect, err := newInspectors(hosttest.Script{}, 1, 64)
@@ -50,6 +51,12 @@ func said(b *chain.Block, from, to int) wire.OpenTxs {
 		txs = append(txs, slices.Clone(tx))
 	}
 	return wire.OpenTxs{Number: b.Header.Height, Time: b.Header.Time, Oracle: b.Oracle, First: uint32(from), Txs: txs}
+}
+
+// ended is m as the last of its block.
+func ended(m wire.OpenTxs) wire.OpenTxs {
+	m.Last = true
+	return m
 }
 
 // fullChain is a chain whose blocks have so many transactions.
@@ -103,10 +110,19 @@ func TestOpenCopy(t *testing.T) {
 		{"the next block before this one", []wire.OpenTxs{said(next, 0, 5), said(next, 5, 30), said(b, 0, 2)}, [2]int{2, 30}},
 		{"both", []wire.OpenTxs{said(b, 0, 40), said(next, 0, 39)}, [2]int{40, 39}},
 		{"a block of before", []wire.OpenTxs{{Number: 0, Txs: txs("set a 1")}, said(b, 0, 40)}, [2]int{40}},
+		{"the whole block", []wire.OpenTxs{said(b, 0, 9), ended(said(b, 9, 40))}, [2]int{40}},
+		{"the whole block, and then that it is closed", []wire.OpenTxs{said(b, 0, 40), ended(said(b, 40, 40))}, [2]int{40}},
+		{"both whole blocks", []wire.OpenTxs{ended(said(b, 0, 40)), ended(said(next, 0, 39))}, [2]int{40, 39}},
+		{"closed too early", []wire.OpenTxs{ended(said(b, 0, 39))}, [2]int{}},
+		{"closed without a transaction", []wire.OpenTxs{ended(said(b, 0, 0)), said(b, 0, 40)}, [2]int{}},
+		{"more transactions when it was closed", []wire.OpenTxs{ended(said(b, 0, 39)), said(b, 39, 40)}, [2]int{}},
+		{"closed twice", []wire.OpenTxs{ended(said(b, 0, 40)), ended(said(b, 40, 40))}, [2]int{}},
+		{"closed with another transaction", []wire.OpenTxs{ended(changed(said(b, 0, 40), func(m *wire.OpenTxs) { m.Txs[1] = []byte("set other 1") })), ended(said(next, 0, 39))}, [2]int{0, 39}},
+		{"closed, of another chain", []wire.OpenTxs{ended(changed(said(b, 0, 40), func(m *wire.OpenTxs) { m.Time++ })), said(next, 0, 5)}, [2]int{0, 5}},
 		{"too much of a later block", []wire.OpenTxs{said(b, 0, 4), {Number: 3, Txs: [][]byte{make([]byte, maxOpenWaiting+1)}}}, [2]int{4}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			o := newCopier(t, g)
+			o := newCopier(t, g, 4)
 			for _, m := range c.said {
 				o.add(m)
 			}
@@ -134,7 +150,7 @@ func TestOpenCopyOfAWrongBlock(t *testing.T) {
 	g := testGenesis()
 	right := fullChain(t, g, 3, 2)
 	wrong := relinked(right, 1, func(h *chain.Header) { h.StateRoot[0]++ })
-	o := newCopier(t, g)
+	o := newCopier(t, g, 4)
 	o.add(said(right[1], 0, len(right[1].Txs)))
 	ahead, err := o.settle(wrong[1])
 	var m *stf.Mismatch
@@ -146,12 +162,91 @@ func TestOpenCopyOfAWrongBlock(t *testing.T) {
 	}
 }
 
+// TestEarly: what is committed of a block before anybody has its header changes nothing
+// that can be asked for, and what becomes of the block does not depend on it.
+func TestEarly(t *testing.T) {
+	const txs = 2*minEarly + 100
+	g := testGenesis(func(g *chain.Genesis) { g.MaxTxsPerBlock = txs })
+	right := fullChain(t, g, 3, txs)
+	wrong := relinked(right, 2, func(h *chain.Header) { h.StateRoot[0]++ })
+	b := right[2]
+	for _, c := range []struct {
+		name    string
+		history int
+		said    []wire.OpenTxs
+		newest  uint64 // of the tree after that
+	}{
+		{"at its end", 4, []wire.OpenTxs{ended(said(b, 0, txs))}, 2},
+		{"too little", 4, []wire.OpenTxs{said(b, 0, minEarly/4)}, 1},
+		{"on the way", 4, []wire.OpenTxs{said(b, 0, minEarly), said(b, minEarly, minEarly+7)}, 2},
+		{"in parts", 1, []wire.OpenTxs{said(b, 0, minEarly), said(b, minEarly, 2*minEarly), ended(said(b, 2*minEarly, txs))}, 2},
+		{"in parts, and nothing is left", 4, []wire.OpenTxs{said(b, 0, minEarly), said(b, minEarly, txs), ended(said(b, txs, txs))}, 2},
+		{"without history", 0, []wire.OpenTxs{said(b, 0, minEarly), ended(said(b, minEarly, txs))}, 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			o := newCopier(t, g, c.history)
+			_, err := o.settle(right[1])
+			must(t, err)
+			before, keys := o.ledger.Head(), o.stateAtHead()
+			published := []*chain.Block{wrong[2], b}
+			if c.history == 0 { // a block that is wrong could not be taken back
+				published = published[1:]
+			}
+			for _, sealed := range published {
+				o.over = 0
+				executed := 0
+				for _, m := range c.said {
+					o.add(m)
+					o.ledger.awaitEarly()
+					executed += len(m.Txs)
+					if head := o.ledger.Head(); head != before || !reflect.DeepEqual(o.stateAtHead(), keys) {
+						t.Errorf("at block %d, or its state is another", head.Height)
+					}
+				}
+				if newest, _ := o.ledger.versions.Height(); newest != c.newest {
+					t.Errorf("the tree is at block %d, want %d", newest, c.newest)
+				}
+				ahead, err := o.settle(sealed)
+				if ahead != executed || (err == nil) != (sealed == b) {
+					t.Errorf("%d executed ahead, %v", ahead, err)
+				}
+			}
+			if head := o.ledger.Head(); head != b.Header || o.ledger.versions.Root() != head.StateRoot || o.ledger.early != nil {
+				t.Errorf("at block %d with root %s", head.Height, o.ledger.versions.Root())
+			}
+		})
+	}
+}
+
+// stateAtHead is what anybody can read, and prove, of some keys.
+func (o *copier) stateAtHead() map[string]string {
+	l, all := o.ledger, map[string]string{}
+	h := l.Head()
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	view, ok := l.viewAt(h.Height, h.StateRoot)
+	if !ok {
+		o.t.Fatalf("no state after block %d", h.Height)
+	}
+	for i := range 300 {
+		key := fmt.Appendf(nil, "key%d", i)
+		value, _ := view.Get(key)
+		all[string(key)] = string(value)
+		if i%100 == 0 {
+			proved, err := l.versions.Prove(h.Height, key)
+			must(o.t, err)
+			all["proof of "+string(key)] = fmt.Sprintf("%x", proved)
+		}
+	}
+	return all
+}
+
 // TestOpenCopyWhenTheMachineDoesSomethingElse: what was begun before another block
 // was executed is worth nothing.
 func TestOpenCopyWhenTheMachineDoesSomethingElse(t *testing.T) {
 	g := testGenesis()
 	right := fullChain(t, g, 3, 2)
-	o := newCopier(t, g)
+	o := newCopier(t, g, 4)
 	o.add(said(right[1], 0, 1))
 	v := o.begun
 	if !v.goesOn(o.exec, o.ledger.tip()) {

@@ -59,6 +59,9 @@ func (e *blockError) Unwrap() error { return e.err }
 // add executes a block and begins to settle it. Its error is a *blockError, of this
 // block or of the one before; after it there is nothing to finish.
 func (p *pipeline) add(v *prepared) error {
+	if p.behind == nil && !p.ledger.isEarly(v.begun) {
+		p.ledger.takeBackEarly()
+	}
 	start := time.Now()
 	closed, err := p.ledger.execute(p.exec, v, p.tip())
 	took := time.Since(start)
@@ -68,7 +71,9 @@ func (p *pipeline) add(v *prepared) error {
 	if err != nil {
 		return &blockError{v.block, err}
 	}
-	closed.Overlay.SetParent(p.ledger.versions.Tree())
+	if v.begun == nil { // else it is over the tree, and may be read already
+		closed.Overlay.SetParent(p.ledger.versions.Tree())
+	}
 	p.begin(&settling{block: v.block, closed: closed, executed: took, idle: make(chan struct{}), settled: make(chan error, 1)})
 	return nil
 }
@@ -85,6 +90,7 @@ func (p *pipeline) begin(b *settling) {
 	p.behind = b
 	go func() {
 		start := time.Now()
+		p.ledger.awaitEarly()
 		err := b.block.CheckTxs(b.closed.TxsRoot())
 		if err == nil {
 			err = p.settle(b, func() { <-b.idle })
@@ -122,10 +128,10 @@ func (l *ledger) tip() tip { return tip{&l.head, l.versions.Tree()} }
 
 // recommit settles a block that is in the store already.
 func (l *ledger) recommit(b *settling, alone func()) error {
-	changes := b.closed.Overlay.Changes()
+	root := l.rooter(b.closed)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	header, err := l.commit(b.closed, changes, adopt(&b.block.Header), alone)
+	header, err := l.commit(b.closed, root, adopt(&b.block.Header), alone)
 	if err != nil {
 		return err
 	}

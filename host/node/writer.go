@@ -48,6 +48,7 @@ type Writer struct {
 	dead      chan struct{} // closed when the loops have ended
 	lastBlock func(chain.Header)
 	missed    atomic.Uint64
+	took      time.Duration // for the block that is sealed to fill; of the sealer
 }
 
 // NewWriter opens the data directory and brings the chain to where it was: every
@@ -423,12 +424,14 @@ type closed struct {
 
 // runSealer commits, signs, stores and publishes sealed blocks in order.
 func (w *Writer) runSealer(ctx context.Context) error {
+	last := time.Now()
 	for {
 		select {
 		case c, open := <-w.sealed:
 			if !open {
 				return nil
 			}
+			w.took, last = c.at.Sub(last), c.at
 			if err := w.seal(ctx, c); err != nil {
 				return err
 			}
@@ -439,14 +442,18 @@ func (w *Writer) runSealer(ctx context.Context) error {
 }
 
 // besideTransactions is the state.Runner of commits. Transactions go on meanwhile, and
-// would wait for the whole commit if it took every core: it leaves one, and lets
-// everybody else go first between two jobs, until the next block waits for it.
+// would wait for the whole commit if it took every core: it leaves one, unless they come
+// so slowly that the block took long to fill, and lets everybody else go first between
+// two jobs, until the next block waits for it.
 func (w *Writer) besideTransactions(jobs []func()) {
-	yield := procs.Yield
+	cores, yield := procs.Cores(), procs.Yield
+	if w.took < w.interval()/2 {
+		cores = max(1, cores-1)
+	}
 	if len(w.sealed) > 0 {
 		yield = runtime.Gosched
 	}
-	runOn(max(1, procs.Cores()-1), yield, jobs)
+	runOn(cores, yield, jobs)
 }
 
 func (w *Writer) seal(ctx context.Context, c closed) error {
