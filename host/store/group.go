@@ -10,7 +10,7 @@ import (
 
 // MaxOverlap is how many groups may be on their way to the disk at once. Two: what
 // arrives while a group is written need not wait for it, and a disk does two writes
-// in the time of one. More would only be smaller. RATIONALE.md has the figures.
+// in the time of one. More would only be smaller. host/RATIONALE.md has the figures.
 const MaxOverlap = 2
 
 // Group is what shares one write. [Journal.Begin] gives it its place, [Group.Write]
