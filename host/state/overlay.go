@@ -21,21 +21,30 @@ type Overlay struct {
 	shift   uint8    // tag >> shift is the first slot to look at
 	entries []entry  // in the order of the first write
 	log     []logged // one record per write
-	arena   []byte   // where keys and values are copied to; replaced when full
+	arena   [][]byte // pieces that keys and values are copied to
+	filled  int      // of the last piece
 }
 
+// Entries and log are the larger part of an open block beside its bytes, and grow while
+// it is executed. So they have no pointers: the garbage collector does not go through
+// them, nor does the writer have to tell it of what it stores.
+
 type entry struct {
-	key, value []byte
+	key, value bytesAt
+	tag        uint32 // of key
 	deleted    bool
 }
 
 // logged is what a write replaced.
 type logged struct {
-	value   []byte
+	value   bytesAt
 	entry   uint32
 	deleted bool
 	created bool // there was no entry
 }
+
+// bytesAt is where bytes are in the arena.
+type bytesAt struct{ piece, at, length uint32 }
 
 // Bounds of the copy arena, bytes.
 const (
@@ -50,6 +59,19 @@ func NewOverlay(parent View) *Overlay {
 	return o
 }
 
+// Reserve makes room for as many keys and writes at once, in an overlay without writes.
+func (o *Overlay) Reserve(keys, writes int) {
+	if len(o.log) > 0 {
+		return
+	}
+	o.entries, o.log = make([]entry, 0, keys), make([]logged, 0, writes)
+	size := len(o.slots)
+	for keys > size/2 {
+		size *= 2
+	}
+	o.resize(size)
+}
+
 // SetParent replaces the parent by one with the same contents: the tree, when
 // the overlay below has been committed to it. It counts as a write.
 func (o *Overlay) SetParent(parent View) { o.parent = parent }
@@ -61,7 +83,10 @@ func (o *Overlay) Len() int { return len(o.entries) }
 func (o *Overlay) Get(key []byte) ([]byte, bool) {
 	if i := o.find(key, tagOf(key)); i >= 0 {
 		e := &o.entries[i]
-		return e.value, !e.deleted
+		if e.deleted {
+			return nil, false
+		}
+		return o.bytes(e.value), true
 	}
 	if o.parent == nil {
 		return nil, false
@@ -78,7 +103,7 @@ func (o *Overlay) Set(key, value []byte) {
 // Delete removes a key, which may be absent.
 func (o *Overlay) Delete(key []byte) {
 	checkSizes(key, nil)
-	o.write(key, nil, true)
+	o.write(key, bytesAt{}, true)
 }
 
 // Mark names the present contents for [Overlay.Revert].
@@ -97,14 +122,13 @@ func (o *Overlay) Revert(mark int) {
 			e := &o.entries[l.entry]
 			e.value, e.deleted = l.value, l.deleted
 		}
-		*l = logged{}
 	}
 	o.log = o.log[:mark]
 }
 
 // Changes lists every key written, in ascending path order. The slices in it are
 // the overlay's own.
-func (o *Overlay) Changes() []Change { return changesOf(o.entries) }
+func (o *Overlay) Changes() []Change { return o.changes(o.entries) }
 
 // ChangesSince lists, in the same order, the keys written since mark, with what they are
 // now: what was true at mark and these together are [Overlay.Changes]. It may be
@@ -119,24 +143,28 @@ func (o *Overlay) ChangesSince(mark int) []Change {
 			entries = append(entries, o.entries[l.entry])
 		}
 	}
-	return changesOf(entries)
+	return o.changes(entries)
 }
 
-func changesOf(entries []entry) []Change {
-	paths := pathsOfEntries(entries)
+func (o *Overlay) changes(entries []entry) []Change {
+	paths := o.paths(entries)
 	changes := make([]Change, len(paths))
 	for i, p := range inOrder(paths) {
 		e := &entries[p.entry]
-		changes[i] = Change{Key: e.key, Path: paths[p.entry], Value: e.value, Delete: e.deleted}
+		c := &changes[i]
+		c.Key, c.Path, c.Delete = o.bytes(e.key), paths[p.entry], e.deleted
+		if !e.deleted {
+			c.Value = o.bytes(e.value)
+		}
 	}
 	return changes
 }
 
-// pathsOfEntries returns the path of each.
-func pathsOfEntries(entries []entry) []chain.Hash {
+// paths returns the path of each entry.
+func (o *Overlay) paths(entries []entry) []chain.Hash {
 	paths, hasher := make([]chain.Hash, len(entries)), new(lanes.Hasher)
 	for i := range entries {
-		hasher.Sum(entries[i].key, (*[32]byte)(&paths[i]))
+		hasher.Sum(o.bytes(entries[i].key), (*[32]byte)(&paths[i]))
 	}
 	hasher.Flush()
 	return paths
@@ -189,7 +217,7 @@ func sortShares(order []placed, paths []chain.Hash, begins []uint32) {
 	}
 }
 
-func (o *Overlay) write(key, value []byte, deleted bool) {
+func (o *Overlay) write(key []byte, value bytesAt, deleted bool) {
 	tag := tagOf(key)
 	if i := o.find(key, tag); i >= 0 {
 		e := &o.entries[i]
@@ -198,7 +226,7 @@ func (o *Overlay) write(key, value []byte, deleted bool) {
 		return
 	}
 	o.log = append(o.log, logged{entry: uint32(len(o.entries)), created: true})
-	o.entries = append(o.entries, entry{key: o.copy(key), value: value, deleted: deleted})
+	o.entries = append(o.entries, entry{key: o.copy(key), value: value, tag: tag, deleted: deleted})
 	if len(o.entries) > len(o.slots)/2 {
 		o.resize(2 * len(o.slots))
 		return
@@ -215,7 +243,7 @@ func (o *Overlay) find(key []byte, tag uint32) int {
 			return -1
 		}
 		if uint32(slot>>32) == tag {
-			if i := int(uint32(slot)) - 1; bytes.Equal(o.entries[i].key, key) {
+			if i := int(uint32(slot)) - 1; bytes.Equal(o.bytes(o.entries[i].key), key) {
 				return i
 			}
 		}
@@ -238,13 +266,12 @@ func (o *Overlay) drop(i uint32) {
 	if int(i) != len(o.entries)-1 {
 		invariant.Broken("entry %d of %d is not the newest", i, len(o.entries))
 	}
-	tag, mask := tagOf(o.entries[i].key), uint32(len(o.slots)-1)
-	s := tag >> o.shift
+	mask := uint32(len(o.slots) - 1)
+	s := o.entries[i].tag >> o.shift
 	for uint32(o.slots[s]) != i+1 {
 		s = (s + 1) & mask
 	}
 	o.slots[s] = 0
-	o.entries[i] = entry{}
 	o.entries = o.entries[:i]
 }
 
@@ -253,20 +280,33 @@ func (o *Overlay) drop(i uint32) {
 func (o *Overlay) resize(n int) {
 	o.slots, o.shift = make([]uint64, n), uint8(33-bits.Len(uint(n)))
 	for i := range o.entries {
-		o.place(tagOf(o.entries[i].key), i+1)
+		o.place(o.entries[i].tag, i+1)
 	}
 }
 
 // copy keeps b in the arena.
-func (o *Overlay) copy(b []byte) []byte {
-	if len(b) > cap(o.arena)-len(o.arena) {
-		if len(b) > maxArena/8 {
-			return append(make([]byte, 0, len(b)), b...)
-		}
-		size := max(firstArena, min(maxArena, 2*cap(o.arena)))
-		o.arena = make([]byte, 0, max(size, len(b)))
+func (o *Overlay) copy(b []byte) bytesAt {
+	last := len(o.arena) - 1
+	if last < 0 || len(b) > len(o.arena[last])-o.filled {
+		last++
+		o.extend(len(b))
 	}
-	n := len(o.arena)
-	o.arena = append(o.arena, b...)
-	return o.arena[n:len(o.arena):len(o.arena)]
+	k := bytesAt{uint32(last), uint32(o.filled), uint32(len(b))}
+	o.filled += copy(o.arena[last][o.filled:], b)
+	return k
+}
+
+// extend adds a piece with room for n bytes.
+func (o *Overlay) extend(n int) {
+	size := firstArena
+	if last := len(o.arena) - 1; last >= 0 {
+		size = min(maxArena, 2*len(o.arena[last]))
+	}
+	o.arena, o.filled = append(o.arena, make([]byte, max(size, n))), 0
+}
+
+// bytes are those that copy has kept.
+func (o *Overlay) bytes(k bytesAt) []byte {
+	end := k.at + k.length
+	return o.arena[k.piece][k.at:end:end]
 }

@@ -183,3 +183,33 @@ func TestOverlayDoesNotAllocate(t *testing.T) {
 		t.Fatalf("%v allocations", allocs)
 	}
 }
+
+// TestReserve: room that is too little, too much or asked for too late changes nothing, and
+// with enough of it writes grow no table.
+func TestReserve(t *testing.T) {
+	for _, room := range []int{0, 1, 100, 1000} {
+		o := NewOverlay(nil)
+		o.Reserve(room, room)
+		want := map[string]string{}
+		for i := range 300 {
+			key, value := fmt.Sprint("key", i%200), fmt.Sprint(i)
+			mark := o.Mark()
+			o.Set([]byte(key), []byte("reverted"))
+			o.Revert(mark)
+			o.Set([]byte(key), []byte(value))
+			want[key] = value
+			o.Reserve(1, 1) // too late
+		}
+		for key, value := range want {
+			if got, ok := o.Get([]byte(key)); !ok || string(got) != value {
+				t.Errorf("room for %d: %s is %q, %v, want %q", room, key, got, ok, value)
+			}
+		}
+		if o.Len() != len(want) || len(o.Changes()) != len(want) {
+			t.Errorf("room for %d: %d keys, want %d", room, o.Len(), len(want))
+		}
+		if room == 1000 && (cap(o.entries) != room || cap(o.log) != room) {
+			t.Errorf("room for %d became %d and %d", room, cap(o.entries), cap(o.log))
+		}
+	}
+}
