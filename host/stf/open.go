@@ -15,9 +15,16 @@ type Executor struct {
 	Schema  *Schema
 	Hash    chain.Hash // of the module
 
-	expect int   // transactions of the block before: room for as many is made at once
-	open   *Open // begun last
+	// Of the block before: room for as much is made at once.
+	expect       int // transactions
+	keys, writes int // of its overlay, at most maxRoom
+
+	open *Open // begun last
 }
+
+// maxRoom bounds the keys and the writes that room is made for when a block begins: 140 kB,
+// which nobody waits for long. The tables of a larger block grow.
+const maxRoom = 2 << 10
 
 // NewExecutor makes a machine for program.
 func NewExecutor(program Program) (*Executor, error) {
@@ -97,6 +104,7 @@ func (e *Executor) GoesOn(o *Open) bool { return e.open == o }
 // begin starts the block from nothing.
 func (o *Open) begin() error {
 	o.txs, o.results.Receipts = make([]*Tx, 0, o.exec.expect), make([]chain.Receipt, 0, o.exec.expect)
+	o.state.Reserve(o.exec.keys, o.exec.writes)
 	o.bytes, o.output = chain.HeaderBytes+len(o.encoded)+4, 0
 	out, err := o.exec.Machine.BeginBlock(o.state, o.ctx, o.encoded)
 	if err != nil {
@@ -217,7 +225,7 @@ func (o *Open) Close() (*Closed, error) {
 		return nil, o.exec.hookError(abi.ExportEndBlock, o.ctx.Height, out)
 	}
 	o.results.End = out.Events
-	o.exec.expect = len(o.txs)
+	o.exec.expect, o.exec.keys, o.exec.writes = len(o.txs), min(maxRoom, o.state.Len()), min(maxRoom, o.state.Mark())
 	return &Closed{Height: o.ctx.Height, Time: o.ctx.Time, Oracle: o.oracle, Results: o.results, Overlay: o.state,
 		moduleHash: o.exec.Hash, txs: o.txs}, nil
 }
