@@ -403,6 +403,41 @@ func TestSlowWebSocketClients(t *testing.T) {
 	}
 }
 
+// TestBusySessionsArePinged: a session that is not read, because all of its calls are
+// under way, is not taken for dead, nor is one that sends its message slowly; one whose
+// client is gone is, once it is read.
+func TestBusySessionsArePinged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := start(t, func(o *Options) { o.Limits.CallTimeout, o.Limits.MaxSessionCalls = time.Hour, 1 })
+		defer w.stop()
+		disk := make(chan struct{})
+		w.node.hook = func([][]byte) { <-disk }
+		const send = `{"jsonrpc":"2.0","id":1,"method":"kaizen_sendTransaction","params":["0x00"]}`
+		conn := rawWS(t, w)
+		defer conn.Close()
+		said := make(chan string)
+		go func() {
+			defer close(said)
+			b, _ := io.ReadAll(conn)
+			said <- string(b)
+		}()
+		conn.Write(frame(send))
+		go conn.Write(frame(send)) // the node waits for a slot and reads nothing behind it
+		time.Sleep(10 * w.server.limits.PingInterval)
+		if n := w.metric("kaizen_rpc_connections", "ws"); n != 1 {
+			t.Errorf("%v connections while a call is under way, want 1", n)
+		}
+		close(disk)
+		time.Sleep(3 * w.server.limits.PingInterval)
+		if n := w.metric("kaizen_rpc_connections", "ws"); n != 0 {
+			t.Errorf("%v connections of a client that answers no ping", n)
+		}
+		if answers := strings.Count(<-said, `"result"`); answers != 2 {
+			t.Errorf("%d answers, want 2", answers)
+		}
+	})
+}
+
 // TestUnreadAnswersCloseTheClient floods answers at a client that reads none.
 func TestUnreadAnswersCloseTheClient(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/coder/websocket"
@@ -19,6 +20,7 @@ type socket struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
+	heard  atomic.Int64 // messages that were begun or read
 }
 
 func (c *socket) open(s *Server, conn *websocket.Conn, out *gatherer, from caller) {
@@ -60,6 +62,20 @@ func (c *socket) keep(ping, drain func()) {
 		case <-c.ctx.Done():
 			return
 		}
+	}
+}
+
+// checkPeer ends a connection whose client does not answer a ping in time, unless something
+// else is heard of it. One that is not read is not asked: the answer would not be read
+// either, and a client that cannot send it may hang up. Whether that client is there
+// is seen when it is answered.
+func (c *socket) checkPeer(unread func() bool) {
+	if unread() {
+		return
+	}
+	heard := c.heard.Load()
+	if !c.ping() && c.heard.Load() == heard && !unread() {
+		c.end()
 	}
 }
 

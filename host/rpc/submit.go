@@ -7,7 +7,6 @@ import (
 	"io"
 	"strconv"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/coder/websocket"
@@ -28,9 +27,8 @@ import (
 // connection is not read.
 type stream struct {
 	socket
-	buffer []byte       // of messages; the reader's
-	late   *time.Timer  // ends the connection when a message does not arrive
-	heard  atomic.Int64 // messages that were read
+	buffer []byte      // of messages; the reader's
+	late   *time.Timer // ends the connection when a message does not arrive
 
 	flights chan *flight
 	room    chan struct{} // capacity 1: there may be room, or nothing more is taken
@@ -88,7 +86,7 @@ func (c *stream) run() {
 		c.end()
 	})
 	c.late.Stop()
-	c.wg.Go(func() { c.keep(c.checkClient, c.drain) })
+	c.wg.Go(func() { c.keep(func() { c.checkPeer(c.busy) }, c.drain) })
 	go c.answerAll()
 	err := c.readAll()
 	c.land()
@@ -444,20 +442,8 @@ func (c *stream) sayWhy(err error) {
 	c.refuseRead(err, api.SubmitProtocol+" wants binary messages")
 }
 
-// checkClient ends a stream whose client does not answer in time. One whose transactions wait
-// is not asked: it may not be read meanwhile, and a client that cannot send its answer
-// to a ping may hang up. Whether that one is there is seen when it is answered.
-func (c *stream) checkClient() {
-	if c.busy() {
-		return
-	}
-	heard := c.heard.Load()
-	if !c.ping() && c.heard.Load() == heard && !c.busy() {
-		c.end()
-	}
-}
-
-// busy reports whether there are transactions without an answer.
+// busy reports whether there are transactions without an answer: then the connection may
+// not be read.
 func (c *stream) busy() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

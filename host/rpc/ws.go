@@ -93,7 +93,7 @@ func (s *Server) newSession(conn *websocket.Conn, out *gatherer, from caller) *s
 
 // run serves the connection until it ends, and leaves no goroutine behind.
 func (c *session) run() {
-	c.wg.Go(func() { c.keep(c.checkClient, c.drain) })
+	c.wg.Go(func() { c.keep(func() { c.checkPeer(c.full) }, c.drain) })
 	c.readAll()
 	c.end()
 	c.server.hub.end(c) // it begins no writer any more
@@ -177,6 +177,8 @@ func (c *session) read() ([]byte, func(), error) {
 	if kind != websocket.MessageText {
 		return nil, func() {}, errKind
 	}
+	c.heard.Add(1)
+	defer c.heard.Add(1)
 	defer time.AfterFunc(c.server.limits.ReadTimeout, cancel).Stop()
 	// Messages of one client are alike, so this one fits most likely.
 	b, release, err := c.server.read(r, min(max(c.before, blindRead), firstRead))
@@ -360,12 +362,8 @@ func (c *session) writeFrame(b []byte) {
 	c.wrote(c.conn.Write(context.Background(), websocket.MessageText, b))
 }
 
-// checkClient ends a session whose client does not answer a ping in time.
-func (c *session) checkClient() {
-	if !c.ping() {
-		c.end()
-	}
-}
+// full reports whether every slot is taken: then the connection is not read.
+func (c *session) full() bool { return len(c.slots) == cap(c.slots) }
 
 // drain waits for every message under way to be answered, and says goodbye.
 func (c *session) drain() {
