@@ -72,7 +72,8 @@ var (
 // changes the directory of snapshots.
 var ErrLocked = errors.New("snapshots are being changed by another")
 
-// ErrNotFound is wrapped when a directory has no such snapshot.
+// ErrNotFound is wrapped when a directory has no such snapshot, or there is nothing at a
+// path.
 var ErrNotFound = errors.New("no such snapshot")
 
 // DamageError is a snapshot that is not what it claims to be, as opposed to one

@@ -44,6 +44,8 @@ func Open(disk vfs.FS, path string) (*Snapshot, error) {
 	}
 	b, err := readFile(disk, filepath.Join(path, ManifestFile), MaxManifestBytes)
 	switch {
+	case errors.Is(err, fs.ErrNotExist) && !exists(disk, path):
+		return nil, fmt.Errorf("%w: there is no %s", ErrNotFound, path)
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, &DamageError{path, -1, refuse(ErrNotSnapshot, "there is no %s", ManifestFile)}
 	case errors.Is(err, ErrTooLarge):
@@ -56,6 +58,11 @@ func Open(disk vfs.FS, path string) (*Snapshot, error) {
 		return nil, &DamageError{path, -1, err}
 	}
 	return &Snapshot{Manifest: m, Path: path, fs: disk}, nil
+}
+
+func exists(disk vfs.FS, dir string) bool {
+	_, err := disk.ReadDir(dir)
+	return !errors.Is(err, fs.ErrNotExist)
 }
 
 // readFile reads a whole file of at most limit bytes.

@@ -28,9 +28,11 @@ func (w *Writer) Submit(ctx context.Context, raws [][]byte) []rpc.Submitted {
 func (w *Writer) Enqueue(raws [][]byte) rpc.Pending { return w.intake.enqueue(raws) }
 
 // openBlock reads the open block on the executor's goroutine, between two
-// transactions, and returns when what it saw is durable.
+// transactions, and returns when what it saw is durable, or when ctx ends. Whatever it
+// returns, run is not running any more: it uses what is its caller's, and takes no longer
+// than a transaction may.
 func (w *Writer) openBlock(ctx context.Context, run func(*stf.Open) error) error {
-	r := &read{run: run, done: make(chan struct{})}
+	r := &read{run: run, ran: make(chan struct{}), done: make(chan struct{})}
 	select {
 	case w.jobs <- r:
 	case <-ctx.Done():
@@ -39,8 +41,15 @@ func (w *Writer) openBlock(ctx context.Context, run func(*stf.Open) error) error
 		return rpc.ErrStopping
 	}
 	select {
+	case <-r.ran:
+	case <-w.dead:
+		return rpc.ErrStopping
+	}
+	select {
 	case <-r.done:
 		return r.err
+	case <-ctx.Done():
+		return ctx.Err()
 	case <-w.dead:
 		return rpc.ErrStopping
 	}

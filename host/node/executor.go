@@ -30,6 +30,7 @@ type decided struct {
 type read struct {
 	run  func(*stf.Open) error
 	err  error
+	ran  chan struct{} // closed when run has returned
 	done chan struct{} // closed when err and what run found may be used
 }
 
@@ -86,6 +87,7 @@ func (e *executor) run(ctx context.Context) error {
 			}
 		case r := <-e.jobs:
 			r.err = r.run(e.core.Open())
+			close(r.ran)
 			e.hand(ctx, decided{read: r})
 			if err := e.resume(ctx); err != nil { // handing over may have made room
 				return err

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"testing/synctest"
 
 	"github.com/kaizenchain/kaizen/host/chain"
 	"github.com/kaizenchain/kaizen/host/rpc"
@@ -315,6 +316,7 @@ func TestPendingIsDurable(t *testing.T) {
 	}()
 	r := <-w.jobs
 	r.err = r.run(nil)
+	close(r.ran)
 	select {
 	case <-seen:
 		t.Fatal("answered before the journal had it")
@@ -323,5 +325,50 @@ func TestPendingIsDurable(t *testing.T) {
 	close(r.done)
 	if err := <-seen; err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestPendingGivesUp: a reader waits for the journal no longer than it wants to, and not
+// at all for one that has failed; but always until its question is not looked at any more.
+func TestPendingGivesUp(t *testing.T) {
+	for name, test := range map[string]struct {
+		end  func(cancel func(), dead chan struct{})
+		want error
+	}{
+		"its context ends": {func(cancel func(), _ chan struct{}) { cancel() }, context.Canceled},
+		"the node ends":    {func(_ func(), dead chan struct{}) { close(dead) }, rpc.ErrStopping},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				w := &Writer{jobs: make(chan *read), dead: make(chan struct{})}
+				seen := make(chan error, 1)
+				go func() {
+					seen <- w.openBlock(ctx, func(*stf.Open) error { return nil })
+				}()
+				r := <-w.jobs
+				if test.want == context.Canceled {
+					test.end(cancel, w.dead)
+					synctest.Wait()
+					if len(seen) > 0 {
+						t.Fatal("gave up while its question was looked at")
+					}
+				}
+				r.err = r.run(nil)
+				close(r.ran)
+				if test.want == rpc.ErrStopping {
+					synctest.Wait()
+					test.end(cancel, w.dead)
+				}
+				synctest.Wait()
+				if len(seen) == 0 {
+					t.Fatal("waits for a journal that may never have it")
+				}
+				if err := <-seen; !errors.Is(err, test.want) {
+					t.Errorf("%v, want %v", err, test.want)
+				}
+			})
+		})
 	}
 }
