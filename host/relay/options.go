@@ -57,7 +57,7 @@ var (
 	// ErrPair: a pair that was named is no market of the chain.
 	ErrPair = errors.New("no such market")
 	// ErrOtherChain: the two addresses, or the answers over time, are of different
-	// chains.
+	// chains, or blocks are another sequencer's.
 	ErrOtherChain = errors.New("nodes of different chains")
 	// ErrModule: the chain does not run the market.
 	ErrModule = errors.New("chain does not run the rfq module")

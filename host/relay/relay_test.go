@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"os"
 	"path/filepath"
@@ -442,8 +443,14 @@ func TestEnds(t *testing.T) {
 		change func(c *fakeChain, o *Options)
 		want   error
 	}{
-		"no such pair":   {func(_ *fakeChain, o *Options) { o.Pairs = []string{"DOGE/USDT"} }, ErrPair},
-		"another chain":  {func(_ *fakeChain, o *Options) { o.Node = otherNode{o.Node.(fakeNode)} }, ErrOtherChain},
+		"no such pair":  {func(_ *fakeChain, o *Options) { o.Pairs = []string{"DOGE/USDT"} }, ErrPair},
+		"another chain": {func(_ *fakeChain, o *Options) { o.Node = otherNode{o.Node.(fakeNode)} }, ErrOtherChain},
+		"another sequencer": {func(c *fakeChain, _ *Options) {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.key = ed25519.NewKeyFromSeed(append([]byte{1}, make([]byte, ed25519.SeedSize-1)...))
+			copy(c.open.Header.Sequencer[:], c.key.Public().(ed25519.PublicKey))
+		}, ErrOtherChain},
 		"another module": {func(_ *fakeChain, o *Options) { o.Node = counterNode{o.Node.(fakeNode)} }, ErrModule},
 		"no disk": {func(c *fakeChain, o *Options) {
 			dir := o.DataDir

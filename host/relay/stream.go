@@ -53,6 +53,9 @@ func (st *stream) run(ctx context.Context) {
 		case errors.As(err, new(*follow.GapError)):
 			st.tell(ctx, update{gap: err})
 			return
+		case errors.Is(err, ErrOtherChain): // a block says so
+			st.tell(ctx, update{fatal: fmt.Errorf("%s: %w", st.s.opt.WriteNode, err)})
+			return
 		case otherChain(err):
 			st.tell(ctx, update{fatal: fmt.Errorf("%w: %s: %w", ErrOtherChain, st.s.opt.WriteNode, err)})
 			return
