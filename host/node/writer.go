@@ -442,16 +442,16 @@ func (w *Writer) runSealer(ctx context.Context) error {
 }
 
 // besideTransactions is the state.Runner of commits. Transactions go on meanwhile, and
-// would wait for the whole commit if it took every core: it leaves one, unless they come
-// so slowly that the block took long to fill, and lets everybody else go first between
-// two jobs, until the next block waits for it.
+// those that come fast would wait for the whole commit if it took every core: it leaves
+// one, and lets everybody else go first between two jobs, until the next block waits for
+// it. If the block took long to fill it is the block that is waited for.
 func (w *Writer) besideTransactions(jobs []func()) {
-	cores, yield := procs.Cores(), procs.Yield
+	cores, yield := procs.Cores(), runtime.Gosched
 	if w.took < w.interval()/2 {
 		cores = max(1, cores-1)
-	}
-	if len(w.sealed) > 0 {
-		yield = runtime.Gosched
+		if len(w.sealed) == 0 {
+			yield = procs.Yield
+		}
 	}
 	runOn(cores, yield, jobs)
 }
