@@ -149,7 +149,8 @@ func TestReplayFromSnapshot(t *testing.T) {
 		{"latest", 9, 0, ErrSnapshot},
 		{"25", 0, 0, ErrSnapshot},
 		{"30", 29, 0, ErrSnapshot},
-		{filepath.Join(dir, "nothing"), 0, 0, ErrVerification},
+		{filepath.Join(dir, "nothing"), 0, 0, ErrSnapshot},
+		{dir, 0, 0, ErrVerification},
 	} {
 		r, err := Replay(within(t), dir, deps(), ReplayOptions{FromSnapshot: c.from, To: c.to})
 		if !errors.Is(err, c.want) {

@@ -79,6 +79,9 @@ func FindSnapshot(dataDir, what string) (*snapshot.Snapshot, error) {
 		return nil, fmt.Errorf("%w: %s: %w: %s", ErrSnapshot, what, snapshot.ErrNotFound, dir.Path)
 	}
 	s, err := snapshot.Open(nil, what)
+	if errors.Is(err, snapshot.ErrNotFound) {
+		return nil, fmt.Errorf("%w: %w", ErrSnapshot, err)
+	}
 	return s, damaged(err)
 }
 
