@@ -1,11 +1,11 @@
 package node
 
 import (
+	"runtime"
 	"time"
 
 	"github.com/kaizenchain/kaizen/host/chain"
 	"github.com/kaizenchain/kaizen/host/invariant"
-	"github.com/kaizenchain/kaizen/host/procs"
 	"github.com/kaizenchain/kaizen/host/state"
 	"github.com/kaizenchain/kaizen/host/stf"
 )
@@ -78,10 +78,9 @@ func (l *ledger) commitRest(o *state.Overlay, height uint64, closed *stf.Closed)
 	}()
 }
 
-// besideWriter is the state.Runner of early commits. Nobody waits for them before the
-// writer has computed the same root, which may be on these very cores: they take one, and
-// let everybody go first between two jobs.
-func besideWriter(jobs []func()) { runOn(1, procs.Yield, jobs) }
+// besideWriter is the state.Runner of early commits: on one core, since the writer, which
+// may be on this very machine, computes the same root at the same time.
+func besideWriter(jobs []func()) { runOn(1, runtime.Gosched, jobs) }
 
 func (e *early) idle() bool {
 	select {
