@@ -120,6 +120,28 @@ func TestAnswersInOrderOfGroups(t *testing.T) {
 	})
 }
 
+// TestAGroupWaitsForTheAnswersBefore: both groups are durable, and telling of the first
+// takes long. The second waits for that.
+func TestAGroupWaitsForTheAnswersBefore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGroups(t)
+		g.w.sealed = make(chan closed) // nobody takes the first group's block
+		close(g.write[0].start)
+		close(g.write[1].start)
+		synctest.Wait()
+		if a := g.answered(); !a[0] || a[1] {
+			t.Errorf("answered %v while the first group's block is passed on", a)
+		}
+		close(g.w.ready)
+		for want := uint64(1); want <= 2; want++ {
+			if c := <-g.w.sealed; c.Closed == nil || c.Height != want {
+				t.Errorf("sealed %+v, want block %d", c, want)
+			}
+		}
+		must(t, g.loops.wait(nil))
+	})
+}
+
 // TestNobodyHearsOfGroupsAfterAFailure: the first of two writes fails, the second one
 // does not. Neither is answered, and the node ends.
 func TestNobodyHearsOfGroupsAfterAFailure(t *testing.T) {
