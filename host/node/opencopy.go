@@ -155,13 +155,16 @@ type openBlock struct {
 	txs    int                   // of it that are durable
 }
 
-// durable tells what a group made durable in open blocks.
-func (o *openBlock) durable(group []decided, to *services) {
+// minLast is how many transactions a block has at least for its end to be told: the root
+// of a smaller one takes no longer than to say that it is closed.
+const minLast = 100
+
+// durable tells what a group made durable in open blocks, if somebody wants to hear.
+func (o *openBlock) durable(group []decided, heard bool, open func(wire.OpenTxs)) {
 	var txs [][]byte
-	heard := to.hasOpen()
 	tell := func(last bool) {
-		if o.header != nil && heard && (len(txs) > 0 || last && o.txs > 0) {
-			to.open(wire.OpenTxs{Number: o.header.Height, Time: o.header.Time, Oracle: o.header.Oracle, First: uint32(o.txs - len(txs)), Last: last, Txs: txs})
+		if o.header != nil && heard && (len(txs) > 0 || last) {
+			open(wire.OpenTxs{Number: o.header.Height, Time: o.header.Time, Oracle: o.header.Oracle, First: uint32(o.txs - len(txs)), Last: last, Txs: txs})
 		}
 		txs = nil
 	}
@@ -169,7 +172,7 @@ func (o *openBlock) durable(group []decided, to *services) {
 		for _, r := range group[i].Journal {
 			switch {
 			case r.Open != nil:
-				tell(true) // that another is opened closes it
+				tell(o.txs >= minLast) // that another is opened closes it
 				o.header, o.txs = r.Open, 0
 			case heard:
 				txs = append(txs, r.Tx)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/kaizenchain/kaizen/host/chain"
 	"github.com/kaizenchain/kaizen/host/hosttest"
+	"github.com/kaizenchain/kaizen/host/sequencer"
 	"github.com/kaizenchain/kaizen/host/stf"
 	"github.com/kaizenchain/kaizen/host/wire"
 )
@@ -260,6 +261,46 @@ func TestOpenCopyWhenTheMachineDoesSomethingElse(t *testing.T) {
 	o.add(said(right[1], 1, 2))
 	if o.take(right[1]) != nil {
 		t.Error("it went on")
+	}
+}
+
+// TestOpenBlockIsTold: what is durable of an open block is told in parts that follow each
+// other, and the end of a large one.
+func TestOpenBlockIsTold(t *testing.T) {
+	opened := func(height uint64) sequencer.Record {
+		return sequencer.Record{Open: &sequencer.OpenRecord{Height: height, Time: 10 * height}}
+	}
+	txs := func(n int) (all []sequencer.Record) {
+		for i := range n {
+			all = append(all, sequencer.Record{Tx: fmt.Appendf(nil, "tx %d", i)})
+		}
+		return all
+	}
+	var told []string
+	tell := func(m wire.OpenTxs) {
+		told = append(told, fmt.Sprintf("block %d at %d: %d from %d, last %t", m.Number, m.Time, len(m.Txs), m.First, m.Last))
+	}
+	var o openBlock
+	group := func(heard bool, records ...[]sequencer.Record) {
+		o.durable([]decided{{Ready: sequencer.Ready{Journal: slices.Concat(records...)}}}, heard, tell)
+	}
+	group(true, txs(2)) // of a block that another process opened
+	group(true, []sequencer.Record{opened(1)}, txs(minLast-1))
+	group(true, []sequencer.Record{opened(2)}, txs(3))
+	group(true, txs(minLast-3), []sequencer.Record{opened(3)}, txs(minLast))
+	group(true, []sequencer.Record{opened(4)})
+	group(false, txs(4))
+	group(true, txs(5), []sequencer.Record{opened(5)})
+	want := []string{
+		"block 1 at 10: 99 from 0, last false",
+		"block 2 at 20: 3 from 0, last false",
+		"block 2 at 20: 97 from 3, last true",
+		"block 3 at 30: 100 from 0, last false",
+		"block 3 at 30: 0 from 100, last true",
+		"block 4 at 40: 5 from 4, last false",
+	}
+	if !reflect.DeepEqual(told, want) {
+		t.Errorf("told %q, want %q", told, want)
 	}
 }
 

@@ -344,7 +344,7 @@ func (w *Writer) runJournal(ctx context.Context, turns chan chan struct{}) error
 
 // durable tells everybody of a group; false if the node has failed meanwhile.
 func (w *Writer) durable(ctx context.Context, group []decided) bool {
-	w.open.durable(group, w.serve)
+	w.open.durable(group, w.serve.hasOpen(), w.serve.open)
 	for i := range group {
 		w.answer(group[i].Answers)
 		if r := group[i].read; r != nil {
