@@ -18,7 +18,9 @@ package jsonscan
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/json"
+	"math/bits"
 	"unicode/utf8"
 )
 
@@ -73,15 +75,20 @@ func (s *Scanner) Value() (span []byte, ok bool) {
 	case c == '"':
 		ok = s.skipString()
 	case c == '{':
-		ok = s.Object(func(string, []byte) bool { return true })
+		ok = s.Members(func([]byte) bool { return s.skip() })
 	case c == '[':
-		ok = s.Array(func([]byte) bool { return true })
+		ok = s.Items(s.skip)
 	case c == '-' || (c >= '0' && c <= '9'):
 		ok = s.number()
 	default:
 		ok = s.word("true") || s.word("false") || s.word("null")
 	}
 	return s.b[start:s.i:s.i], ok
+}
+
+func (s *Scanner) skip() bool {
+	_, ok := s.Value()
+	return ok
 }
 
 func (s *Scanner) word(w string) bool {
@@ -95,7 +102,7 @@ func (s *Scanner) word(w string) bool {
 // Array takes an array and calls each with every element's span; it stops with
 // false if each does.
 func (s *Scanner) Array(each func(span []byte) bool) bool {
-	return s.list('[', ']', func() bool {
+	return s.Items(func() bool {
 		v, ok := s.Value()
 		return ok && each(v)
 	})
@@ -103,6 +110,19 @@ func (s *Scanner) Array(each func(span []byte) bool) bool {
 
 // Object takes an object and calls each with every member.
 func (s *Scanner) Object(each func(name string, span []byte) bool) bool {
+	return s.Members(func(name []byte) bool {
+		v, ok := s.Value()
+		return ok && each(Unquote(name), v)
+	})
+}
+
+// Items takes an array whose elements item takes, each by one call: for who would
+// otherwise scan their spans again. It stops with false if item does.
+func (s *Scanner) Items(item func() bool) bool { return s.list('[', ']', item) }
+
+// Members is what [Scanner.Items] is, of an object: member takes the value. name
+// is a span, with its quotes and escapes.
+func (s *Scanner) Members(member func(name []byte) bool) bool {
 	return s.list('{', '}', func() bool {
 		if s.Space() != '"' {
 			return false
@@ -111,13 +131,12 @@ func (s *Scanner) Object(each func(name string, span []byte) bool) bool {
 		if !s.skipString() {
 			return false
 		}
-		name := Unquote(s.b[start:s.i])
+		name := s.b[start:s.i:s.i]
 		if s.Space() != ':' {
 			return false
 		}
 		s.i++
-		v, ok := s.Value()
-		return ok && each(name, v)
+		return member(name)
 	})
 }
 
@@ -194,14 +213,26 @@ func (s *Scanner) skipString() bool {
 	return false
 }
 
-// countPlain is how many bytes at the front stand for themselves.
+// countPlain is how many bytes at the front stand for themselves. It looks at
+// eight at a time, because most of what is scanned is hex.
 func countPlain(b []byte) int {
-	for i, c := range b {
-		if !plain[c] {
-			return i
+	i := 0
+	for ; len(b)-i >= 8; i += 8 {
+		if special := notPlain(binary.LittleEndian.Uint64(b[i:])); special != 0 {
+			return i + bits.TrailingZeros64(special)/8
 		}
 	}
-	return len(b)
+	for ; i < len(b) && plain[b[i]]; i++ {
+	}
+	return i
+}
+
+// notPlain is 0 if every byte of w is plain; else its lowest bit is that of the first
+// byte that is not. What is above may be wrong: subtractions borrow from there.
+func notPlain(w uint64) uint64 {
+	const ones, highest = 0x0101010101010101, 0x8080808080808080
+	quote, backslash := w^ones*'"', w^ones*'\\'
+	return (w | (w - ones*' ') | (quote - ones) | (backslash - ones)) & highest
 }
 
 func (s *Scanner) escape() bool {
@@ -263,16 +294,14 @@ func (s *Scanner) number() bool {
 // Unquote is the text of a valid string span.
 func Unquote(span []byte) string {
 	inner := span[1 : len(span)-1]
-	for _, c := range inner {
-		if c == '\\' {
-			var text string
-			if json.Unmarshal(span, &text) != nil {
-				return "" // cannot be: the span was scanned
-			}
-			return text
-		}
+	if bytes.IndexByte(inner, '\\') < 0 {
+		return string(inner)
 	}
-	return string(inner)
+	var text string
+	if json.Unmarshal(span, &text) != nil {
+		return "" // cannot be: the span was scanned
+	}
+	return text
 }
 
 // notHex marks a byte that is no hex digit in hexValue.

@@ -1,8 +1,10 @@
 package jsonscan
 
 import (
+	"bytes"
 	"encoding/hex"
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -46,6 +48,61 @@ func FuzzScanner(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestCountPlain: every byte, at every place of eight and behind them, in a row of
+// bytes that it may be confused with.
+func TestCountPlain(t *testing.T) {
+	for c := range 256 {
+		for _, filler := range []byte{' ', '!', '#', '[', ']', 0x7F, byte(c)} {
+			for length := range 20 {
+				for at := range length {
+					b := bytes.Repeat([]byte{filler}, length)
+					b[at] = byte(c)
+					want := 0
+					for want < length && plain[b[want]] {
+						want++
+					}
+					if got := countPlain(b); got != want {
+						t.Fatalf("%q: %d plain bytes, want %d", b, got, want)
+					}
+				}
+			}
+		}
+	}
+}
+
+// TestMembers: who takes the values himself sees what Object and Array show.
+func TestMembers(t *testing.T) {
+	const text = ` {"a" : [1, "x"],"b\u0063":{} , "d":null} `
+	var names, values []string
+	sc := New([]byte(text))
+	ok := sc.Members(func(name []byte) bool {
+		names = append(names, string(name))
+		if sc.Space() != '[' {
+			v, ok := sc.Value()
+			values = append(values, string(v))
+			return ok
+		}
+		return sc.Items(func() bool {
+			v, ok := sc.Value()
+			values = append(values, string(v))
+			return ok
+		})
+	})
+	if !ok || !sc.End() || !slices.Equal(names, []string{`"a"`, `"b\u0063"`, `"d"`}) || !slices.Equal(values, []string{"1", `"x"`, "{}", "null"}) {
+		t.Errorf("%v: %q, %q", ok, names, values)
+	}
+	for _, bad := range []string{`{"a":1,}`, `{"a"}`, `{"a":1`, `{1:2}`, `[1]`, ``} {
+		sc := New([]byte(bad))
+		if sc.Members(func([]byte) bool { return sc.skip() }) {
+			t.Errorf("%s has members", bad)
+		}
+	}
+	sc = New([]byte(`[[1,2],3]`))
+	if sc.Items(func() bool { return false }) {
+		t.Error("an item that was refused was taken")
+	}
 }
 
 // depthOf is how deep valid JSON nests.
