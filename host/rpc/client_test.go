@@ -155,6 +155,34 @@ func TestClientConcurrent(t *testing.T) {
 	}
 }
 
+// TestClientKeepsAnswers: a result belongs to its call, however long it is and
+// whatever comes after it on the connection.
+func TestClientKeepsAnswers(t *testing.T) {
+	w := start(t, nil)
+	defer w.stop()
+	for _, url := range []string{"http://localhost", "ws://localhost"} {
+		c := w.client(url)
+		var got [4]json.RawMessage
+		var then [len(got)]string
+		for i := range got {
+			txs := make([]api.Bytes, 1+400*(i/2)) // of 80 KB with 401
+			for j := range txs {
+				txs[j] = api.Bytes{0, byte(i), byte(j)}
+			}
+			if err := c.Call(t.Context(), "kaizen_sendTransactions", []any{txs}, &got[i]); err != nil {
+				t.Fatal(err)
+			}
+			then[i] = string(got[i])
+		}
+		for i := range got {
+			if string(got[i]) != then[i] || i > 0 && then[i] == then[i-1] {
+				t.Errorf("%s: answer %d has become %.300s, was %.300s", url, i, got[i], then[i])
+			}
+		}
+		c.Close()
+	}
+}
+
 func TestClientUnreachable(t *testing.T) {
 	refused := client.WithDialer(func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("connection refused") })
 	for _, url := range []string{"http://localhost:1", "ws://localhost:1"} {

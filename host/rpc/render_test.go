@@ -3,6 +3,7 @@ package rpc
 import (
 	"context"
 	"encoding/json"
+	"reflect"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -130,6 +131,25 @@ func TestAnswersHaveTheirTypes(t *testing.T) {
 	// These leave out what does not apply, so only what is there is compared.
 	same(t, refused, &[]api.Receipt{}, true)
 	same(t, hashes, &api.Block{}, true)
+}
+
+// TestReceiptsAreTaken: clients read what this server says to a transaction in one
+// pass, without encoding/json.
+func TestReceiptsAreTaken(t *testing.T) {
+	w := start(t, nil)
+	defer w.stop()
+	ok, failed := w.node.execute([]byte{0}), w.node.execute([]byte{2})
+	ok.Events = append(ok.Events, nil, []byte{99})
+	text := w.server.appendSent(nil, "", []Submitted{{Receipt: ok, Height: 1<<64 - 1, Index: 1}, {Receipt: failed}, {Err: &stf.Refusal{Code: 1, Name: "InvalidSignature", Detail: "<é\"\x01>"}}, {Receipt: chain.Receipt{ID: ok.ID}, Err: ErrBusy}})
+	sc := jsonscan.New(text)
+	got, taken := new(api.ReceiptReader).List(&sc, 0)
+	var want []api.Receipt
+	if err := json.Unmarshal(text, &want); err != nil {
+		t.Fatal(err)
+	}
+	if !taken || !sc.End() || len(got) != 4 || !reflect.DeepEqual(got, want) {
+		t.Errorf("%s\nis taken (%v) as %+v, want %+v", text, taken, got, want)
+	}
 }
 
 // same decodes text into v and compares what v encodes to, member by member;

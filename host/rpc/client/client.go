@@ -19,7 +19,6 @@ package client
 import (
 	"bytes"
 	"context"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -136,16 +135,30 @@ func (c *Client) Close() error {
 }
 
 // Call runs any method. params is what encoding/json makes an array or an object
-// of, or nil; the result is decoded into result unless that is nil.
+// of, or nil; the result is decoded into result unless that is nil. A
+// [json.RawMessage] is sent as it stands once it is found to be JSON, and one for
+// the result is the answer's own bytes.
 func (c *Client) Call(ctx context.Context, method string, params, result any) error {
 	var p []byte
 	if params != nil {
 		var err error
-		if p, err = json.Marshal(params); err != nil {
+		if p, err = encodeParams(params); err != nil {
 			return fmt.Errorf("%s: parameters: %w", method, err)
 		}
 	}
 	return c.call(ctx, method, p, result)
+}
+
+// encodeParams leaves what the scanner does not take to encoding/json, which says
+// what is wrong.
+func encodeParams(params any) ([]byte, error) {
+	if raw, ok := params.(json.RawMessage); ok {
+		sc := jsonscan.New(raw)
+		if _, ok := sc.Value(); ok && sc.End() {
+			return raw, nil
+		}
+	}
+	return json.Marshal(params)
 }
 
 // answer is the members of a JSON-RPC response, each still JSON.
@@ -170,30 +183,59 @@ func readAnswer(b []byte) (a answer, ok bool) {
 }
 
 func (c *Client) call(ctx context.Context, method string, params []byte, result any) error {
+	id := c.nextID.Add(1)
+	b, err := c.exchange(ctx, method, id, encodeRequest(id, method, params))
+	if err != nil {
+		return err
+	}
+	return c.decode(method, id, b, result)
+}
+
+// exchange brings the answer to a request, whose bytes are the caller's then.
+func (c *Client) exchange(ctx context.Context, method string, id uint64, request []byte) ([]byte, error) {
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, DefaultTimeout)
 		defer cancel()
 	}
-	id := c.nextID.Add(1)
-	b, err := c.transport.roundTrip(ctx, id, encodeRequest(id, method, params))
+	b, err := c.transport.roundTrip(ctx, id, request)
 	if err != nil {
-		return fmt.Errorf("%s at %s: %w", method, c.url, err)
+		return nil, fmt.Errorf("%s at %s: %w", method, c.url, err)
 	}
-	return c.decode(method, id, b, result)
+	return b, nil
 }
 
 func encodeRequest(id uint64, method string, params []byte) []byte {
-	name, err := json.Marshal(method)
-	if err != nil { // a string always marshals
-		panic(err)
+	if params == nil {
+		return append(appendCall(nil, id, method), '}')
 	}
-	b := make([]byte, 0, len(params)+len(name)+64)
-	b = fmt.Appendf(b, `{"jsonrpc":"2.0","id":%d,"method":%s`, id, name)
-	if params != nil {
-		b = append(append(b, `,"params":`...), params...)
+	return append(append(openParams(id, method, len(params)), params...), '}')
+}
+
+// openParams is a request up to its parameters, with room for n bytes of them and
+// the closing brace.
+func openParams(id uint64, method string, n int) []byte {
+	b := make([]byte, 0, len(method)+n+64)
+	return append(appendCall(b, id, method), `,"params":`...)
+}
+
+func appendCall(b []byte, id uint64, method string) []byte {
+	b = strconv.AppendUint(append(b, `{"jsonrpc":"2.0","id":`...), id, 10)
+	return appendName(append(b, `,"method":`...), method)
+}
+
+// appendName appends a name as JSON.
+func appendName(b []byte, name string) []byte {
+	for i := range len(name) {
+		if c := name[i]; c != '_' && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') {
+			quoted, err := json.Marshal(name)
+			if err != nil { // a string always marshals
+				panic(err)
+			}
+			return append(b, quoted...)
+		}
 	}
-	return append(b, '}')
+	return append(append(append(b, '"'), name...), '"')
 }
 
 func (c *Client) decode(method string, id uint64, b []byte, result any) error {
@@ -207,13 +249,22 @@ func (c *Client) decode(method string, id uint64, b []byte, result any) error {
 	if string(a.id) != strconv.FormatUint(id, 10) {
 		return fmt.Errorf("%s at %s: %w: answer to another call: %.120q", method, c.url, ErrUnreachable, b)
 	}
-	if result == nil {
-		return nil
-	}
-	if err := json.Unmarshal(a.result, result); err != nil {
+	if err := decodeResult(a.result, result); err != nil {
 		return fmt.Errorf("%s at %s: result: %w", method, c.url, err)
 	}
 	return nil
+}
+
+// decodeResult reads b, a span of an answer, or nil if there was none.
+func decodeResult(b []byte, result any) error {
+	if result == nil {
+		return nil
+	}
+	if raw, ok := result.(*json.RawMessage); ok && raw != nil && b != nil {
+		*raw = b
+		return nil
+	}
+	return json.Unmarshal(b, result)
 }
 
 // refused is the error object of an answer as an [*Error].
@@ -233,26 +284,6 @@ func unreachable(ctx context.Context, err error) error {
 		return ctx.Err()
 	}
 	return fmt.Errorf("%w: %w", ErrUnreachable, err)
-}
-
-// encodeTxs writes the parameters of the send methods: a list in a list.
-func encodeTxs(raws [][]byte) []byte {
-	n := 4
-	for _, raw := range raws {
-		n += 2*len(raw) + 5
-	}
-	b := append(make([]byte, 0, n), '[', '[')
-	for i, raw := range raws {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = appendHex(b, raw)
-	}
-	return append(b, ']', ']')
-}
-
-func appendHex(b, raw []byte) []byte {
-	return append(hex.AppendEncode(append(b, '"', '0', 'x'), raw), '"')
 }
 
 // trimmed is for error messages: a body without its white space.

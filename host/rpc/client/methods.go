@@ -20,19 +20,6 @@ func (c *Client) Status(ctx context.Context) (v api.Status, err error) {
 	return v, c.call(ctx, "kaizen_status", nil, &v)
 }
 
-// SendTransaction is kaizen_sendTransaction: it returns once the transaction has
-// executed and is durable. A refused one is an [*Error]; one that failed is in a
-// block, and its receipt says so.
-func (c *Client) SendTransaction(ctx context.Context, raw []byte) (v api.Receipt, err error) {
-	return v, c.call(ctx, "kaizen_sendTransaction", append(appendHex([]byte{'['}, raw), ']'), &v)
-}
-
-// SendTransactions is kaizen_sendTransactions. Refused ones have Status
-// "refused" among the receipts.
-func (c *Client) SendTransactions(ctx context.Context, raws [][]byte) (v []api.Receipt, err error) {
-	return v, c.call(ctx, "kaizen_sendTransactions", encodeTxs(raws), &v)
-}
-
 // Simulate is kaizen_simulateTransaction: what the receipt would be.
 func (c *Client) Simulate(ctx context.Context, raw []byte, at api.Ref) (v api.Receipt, err error) {
 	return v, c.Call(ctx, "kaizen_simulateTransaction", []any{api.Bytes(raw), at}, &v)

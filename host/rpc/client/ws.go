@@ -1,6 +1,7 @@
 package client
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"net/http"
@@ -8,6 +9,8 @@ import (
 	"sync"
 
 	"github.com/coder/websocket"
+
+	"github.com/kaizenchain/kaizen/host/rpc/internal/jsonscan"
 )
 
 // wsTransport keeps one WebSocket connection, dialled by the first call and
@@ -154,8 +157,9 @@ func (l *link) forget(id uint64) {
 
 // read hands answers to their calls until the connection ends.
 func (l *link) read() {
+	var in bytes.Buffer
 	for {
-		_, b, err := l.conn.Read(context.Background())
+		b, err := l.message(&in)
 		if err != nil {
 			l.err = err
 			close(l.broken)
@@ -166,11 +170,30 @@ func (l *link) read() {
 	}
 }
 
+// message waits for an answer. What comes is collected in the one buffer, so that
+// an answer costs no more memory than it is long; a buffer that has become large is
+// given away with the answer in it.
+func (l *link) message(in *bytes.Buffer) ([]byte, error) {
+	_, r, err := l.conn.Reader(context.Background())
+	if err != nil {
+		return nil, err
+	}
+	in.Reset()
+	if _, err := in.ReadFrom(r); err != nil {
+		return nil, err
+	}
+	b := in.Bytes()
+	if in.Cap() <= keptBytes {
+		return bytes.Clone(b), nil
+	}
+	*in = bytes.Buffer{}
+	return b, nil
+}
+
 // deliver drops what nobody waits for: the answer to a call that was given up.
 func (l *link) deliver(b []byte) {
-	a, _ := readAnswer(b)
-	id, err := strconv.ParseUint(string(a.id), 10, 64)
-	if err != nil {
+	id, ok := answerID(b)
+	if !ok {
 		return
 	}
 	l.mu.Lock()
@@ -179,4 +202,21 @@ func (l *link) deliver(b []byte) {
 		delete(l.waiting, id)
 		answered <- b // there is room for one
 	}
+}
+
+// answerID is the id of an answer. It looks no further than that: whether the rest
+// is an answer is for the call to find, while the next one comes in.
+func answerID(b []byte) (id uint64, ok bool) {
+	sc := jsonscan.New(b)
+	sc.Members(func(name []byte) bool {
+		value, valid := sc.Value()
+		if !valid || jsonscan.Unquote(name) != "id" {
+			return valid
+		}
+		var err error
+		id, err = strconv.ParseUint(string(value), 10, 64)
+		ok = err == nil
+		return false
+	})
+	return id, ok
 }
