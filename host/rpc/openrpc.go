@@ -33,13 +33,14 @@ type shape struct {
 // it has read them all and stops.
 var errDescribed = api.NewError(api.CodeInternal, "described")
 
-// describe notes what a getter would read; true if it must read nothing.
-func (p *Params) describe(name string, s schema) bool {
+// describe notes what a getter would read, whose schema is made only then; true if it
+// must read nothing.
+func (p *Params) describe(name string, s func() schema) bool {
 	if p.shape == nil {
 		return false
 	}
 	p.span(name) // the same check as in earnest
-	p.shape.schemas[name] = s
+	p.shape.schemas[name] = s()
 	return true
 }
 

@@ -184,7 +184,7 @@ func (p *Params) text(name string) (text string, ok bool) {
 
 // Address is 0x and 40 hex digits.
 func (p *Params) Address(name string) (v chain.Address) {
-	if p.describe(name, schemaOf(chain.Address{})) {
+	if p.describe(name, func() schema { return schemaOf(chain.Address{}) }) {
 		return v
 	}
 	text, ok := p.text(name)
@@ -197,7 +197,7 @@ func (p *Params) Address(name string) (v chain.Address) {
 
 // Hash is 0x and 64 hex digits.
 func (p *Params) Hash(name string) (v chain.Hash) {
-	if p.describe(name, schemaOf(chain.Hash{})) {
+	if p.describe(name, func() schema { return schemaOf(chain.Hash{}) }) {
 		return v
 	}
 	text, ok := p.text(name)
@@ -210,7 +210,7 @@ func (p *Params) Hash(name string) (v chain.Hash) {
 
 // Bytes is 0x and hex digits for min to max bytes.
 func (p *Params) Bytes(name string, min, max int) []byte {
-	if p.describe(name, hexSchema(min, max)) {
+	if p.describe(name, func() schema { return hexSchema(min, max) }) {
 		return nil
 	}
 	span := p.span(name)
@@ -229,7 +229,7 @@ func wantBytes(min, max int) string {
 
 // Amount is a u64 as a decimal string.
 func (p *Params) Amount(name string) uint64 {
-	if p.describe(name, schemaOf(api.Amount(0))) {
+	if p.describe(name, func() schema { return schemaOf(api.Amount(0)) }) {
 		return 0
 	}
 	text, ok := p.text(name)
@@ -243,7 +243,7 @@ func (p *Params) Amount(name string) uint64 {
 
 // Number is a JSON number from 0 to max.
 func (p *Params) Number(name string, max uint64) uint64 {
-	if p.describe(name, numberSchema(max)) {
+	if p.describe(name, func() schema { return numberSchema(max) }) {
 		return 0
 	}
 	v, err := api.ParseUint(string(p.span(name)))
@@ -264,7 +264,7 @@ func (p *Params) Choice(name string, choices ...string) string {
 
 // OneOf is one of the given strings, and needed.
 func (p *Params) OneOf(name string, choices ...string) string {
-	if p.describe(name, schema{"type": "string", "enum": choices}) {
+	if p.describe(name, func() schema { return schema{"type": "string", "enum": choices} }) {
 		return choices[0]
 	}
 	text, ok := p.text(name)
@@ -276,7 +276,7 @@ func (p *Params) OneOf(name string, choices ...string) string {
 
 // Text is a string of at most max bytes.
 func (p *Params) Text(name string, max int) string {
-	if p.describe(name, schema{"type": "string", "maxLength": max}) {
+	if p.describe(name, func() schema { return schema{"type": "string", "maxLength": max} }) {
 		return ""
 	}
 	text, ok := p.text(name)
@@ -289,7 +289,7 @@ func (p *Params) Text(name string, max int) string {
 
 // Height is the height argument, latest if absent.
 func (p *Params) Height() (r api.Ref) {
-	if p.Has(heightParam) && p.describe(heightParam, refSchema()) {
+	if p.Has(heightParam) && p.describe(heightParam, refSchema) {
 		return r
 	}
 	span := p.span(heightParam)
@@ -309,7 +309,9 @@ func (p *Params) transaction() []byte { return p.Bytes("transaction", 1, abi.Max
 // into one allocation.
 func (p *Params) transactions(limit int) [][]byte {
 	const name = "transactions"
-	if p.describe(name, schema{"type": "array", "minItems": 1, "maxItems": limit, "items": hexSchema(1, abi.MaxTxBytes)}) {
+	if p.describe(name, func() schema {
+		return schema{"type": "array", "minItems": 1, "maxItems": limit, "items": hexSchema(1, abi.MaxTxBytes)}
+	}) {
 		return nil
 	}
 	span := p.span(name)

@@ -111,16 +111,17 @@ func (e *envelope) read(span []byte) *api.Error {
 	}
 	sc := jsonscan.Again(span)
 	twice := ""
-	sc.Object(func(name string, value []byte) bool {
-		slot := e.slot(name)
+	sc.Members(func(name []byte) bool {
+		value, ok := sc.Value()
+		slot := e.slot(jsonscan.Text(name))
 		if slot == nil {
-			return true
+			return ok
 		}
 		if *slot != nil && twice == "" {
-			twice = name
+			twice = jsonscan.Unquote(name)
 		}
 		*slot = value
-		return true
+		return ok
 	})
 	if twice != "" {
 		return api.FieldError(api.CodeInvalidRequest, twice, "the member once")
@@ -128,8 +129,8 @@ func (e *envelope) read(span []byte) *api.Error {
 	return e.check()
 }
 
-func (e *envelope) slot(name string) *[]byte {
-	switch name {
+func (e *envelope) slot(name []byte) *[]byte {
+	switch string(name) {
 	case "jsonrpc":
 		return &e.jsonrpc
 	case "method":

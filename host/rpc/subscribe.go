@@ -172,8 +172,7 @@ func (s *Server) eventTypes() []string {
 
 // eventTypes is one event type or a list of them; nil if absent.
 func (p *Params) eventTypes(name string, known []string) (types []string) {
-	one := schema{"type": "string", "enum": known}
-	if !p.Has(name) || p.describe(name, schema{"oneOf": []schema{one, {"type": "array", "items": one, "minItems": 1, "maxItems": maxTypes}}}) {
+	if !p.Has(name) || p.describe(name, func() schema { return eventTypesSchema(known) }) {
 		return nil
 	}
 	add := func(span []byte) bool {
@@ -197,9 +196,14 @@ func (p *Params) eventTypes(name string, known []string) (types []string) {
 	return types
 }
 
+func eventTypesSchema(known []string) schema {
+	one := schema{"type": "string", "enum": known}
+	return schema{"oneOf": []schema{one, {"type": "array", "items": one, "minItems": 1, "maxItems": maxTypes}}}
+}
+
 // pair is a market: two tokens, each a name or an address.
 func (p *Params) pair(name string) string {
-	if p.describe(name, schema{"type": "string", "maxLength": maxPairBytes, "pattern": "^[^/]+/[^/]+$"}) {
+	if p.describe(name, pairSchema) {
 		return ""
 	}
 	text, ok := p.text(name)
@@ -210,9 +214,13 @@ func (p *Params) pair(name string) string {
 	return text
 }
 
+func pairSchema() schema {
+	return schema{"type": "string", "maxLength": maxPairBytes, "pattern": "^[^/]+/[^/]+$"}
+}
+
 // origin is where to begin: a position, "earliest" or "latest".
 func (p *Params) origin(name string) (o origin) {
-	if !p.Has(name) || p.describe(name, originSchema()) {
+	if !p.Has(name) || p.describe(name, originSchema) {
 		return o
 	}
 	if text, ok := p.text(name); ok {

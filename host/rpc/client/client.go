@@ -166,8 +166,9 @@ type answer struct{ version, id, result, err []byte }
 
 func readAnswer(b []byte) (a answer, ok bool) {
 	sc := jsonscan.New(b)
-	ok = sc.Object(func(name string, value []byte) bool {
-		switch name {
+	ok = sc.Members(func(name []byte) bool {
+		value, valid := sc.Value()
+		switch string(jsonscan.Text(name)) {
 		case "jsonrpc":
 			a.version = value
 		case "id":
@@ -177,7 +178,7 @@ func readAnswer(b []byte) (a answer, ok bool) {
 		case "error":
 			a.err = value
 		}
-		return true
+		return valid
 	})
 	return a, ok && sc.End() && string(a.version) == `"2.0"`
 }

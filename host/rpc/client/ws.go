@@ -210,7 +210,7 @@ func answerID(b []byte) (id uint64, ok bool) {
 	sc := jsonscan.New(b)
 	sc.Members(func(name []byte) bool {
 		value, valid := sc.Value()
-		if !valid || jsonscan.Unquote(name) != "id" {
+		if !valid || string(jsonscan.Text(name)) != "id" {
 			return valid
 		}
 		var err error

@@ -19,8 +19,10 @@ package jsonscan
 import (
 	"bytes"
 	"encoding/binary"
+	"encoding/hex"
 	"encoding/json"
 	"math/bits"
+	"slices"
 	"unicode/utf8"
 )
 
@@ -248,7 +250,7 @@ func (s *Scanner) escape() bool {
 			return false
 		}
 		for _, c := range s.b[s.i+2 : s.i+6] {
-			if hexValue[c] == notHex {
+			if !isHex(c) {
 				return false
 			}
 		}
@@ -256,6 +258,10 @@ func (s *Scanner) escape() bool {
 		return true
 	}
 	return false
+}
+
+func isHex(c byte) bool {
+	return c >= '0' && c <= '9' || c >= 'a' && c <= 'f' || c >= 'A' && c <= 'F'
 }
 
 func (s *Scanner) digits() bool {
@@ -292,36 +298,20 @@ func (s *Scanner) number() bool {
 }
 
 // Unquote is the text of a valid string span.
-func Unquote(span []byte) string {
+func Unquote(span []byte) string { return string(Text(span)) }
+
+// Text is what [Unquote] is: a part of the span, unless that has escapes.
+func Text(span []byte) []byte {
 	inner := span[1 : len(span)-1]
 	if bytes.IndexByte(inner, '\\') < 0 {
-		return string(inner)
+		return inner
 	}
 	var text string
 	if json.Unmarshal(span, &text) != nil {
-		return "" // cannot be: the span was scanned
+		return nil // cannot be: the span was scanned
 	}
-	return text
+	return []byte(text)
 }
-
-// notHex marks a byte that is no hex digit in hexValue.
-const notHex = 0xFF
-
-var hexValue = func() (t [256]byte) {
-	for c := range t {
-		switch {
-		case c >= '0' && c <= '9':
-			t[c] = byte(c - '0')
-		case c >= 'a' && c <= 'f':
-			t[c] = byte(c - 'a' + 10)
-		case c >= 'A' && c <= 'F':
-			t[c] = byte(c - 'A' + 10)
-		default:
-			t[c] = notHex
-		}
-	}
-	return t
-}()
 
 // AppendHex decodes the span of a JSON string that holds 0x and an even number
 // of hex digits.
@@ -331,12 +321,10 @@ func AppendHex(dst, span []byte) ([]byte, bool) {
 		return dst, false
 	}
 	digits := span[3 : n-1]
-	for i := 0; i+1 < len(digits); i += 2 {
-		hi, lo := hexValue[digits[i]], hexValue[digits[i+1]]
-		if hi|lo == notHex {
-			return dst, false
-		}
-		dst = append(dst, hi<<4|lo)
+	dst = slices.Grow(dst, len(digits)/2)
+	end := len(dst) + len(digits)/2
+	if _, err := hex.Decode(dst[len(dst):end], digits); err != nil {
+		return dst, false
 	}
-	return dst, true
+	return dst[:end], true
 }
