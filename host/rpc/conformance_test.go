@@ -32,7 +32,8 @@ func conformance() []string {
 		// the envelope
 		``, `  `, `{`, `{}x`, `"hello"`, `7`, `nul`, `{"jsonrpc":"2.0","id":1}`, `{"id":1,"method":"kaizen_info"}`, `{"jsonrpc":2.0,"id":1,"method":"kaizen_info"}`,
 		`{"jsonrpc":"2.0","id":{},"method":"kaizen_info"}`, `{"jsonrpc":"2.0","id":true,"method":"kaizen_info"}`, `{"jsonrpc":"2.0","id":1,"method":7}`,
-		`{"jsonrpc":"2.0","id":1,"id":2,"method":"kaizen_info"}`, `{"jsonrpc":"2.0","id":"` + strings.Repeat("i", 300) + `","method":"kaizen_info"}`,
+		`{"jsonrpc":"2.0","id":1,"id":2,"method":"kaizen_info"}`, `{"jsonrpc":"2.0","id":1,"\u0069d":2,"method":"kaizen_info"}`, `{"\u006asonrpc":"2.0","i\u0064":1,"m\u0065thod":"kaizen_nothin\u0067","p\u0061rams":7}`,
+		`{"jsonrpc":"2.0","id":"` + strings.Repeat("i", 300) + `","method":"kaizen_info"}`,
 		`{"jsonrpc":"2.0","id":1,"method":"kaizen_info","params":"x"}`, `{"jsonrpc":"2.0","id":1,"method":"kaizen_nothing"}`, `{"jsonrpc":"2.0","id":1,"method":"` + strings.Repeat("m", 200) + `"}`,
 		`{"jsonrpc":"2.0","id":null,"method":"kaizen_getMarkets"}`, `{"jsonrpc":"2.0","id":"a\"b","method":"kaizen_getMarkets"}`, `{"jsonrpc":"2.0","id":1.5e3,"method":"kaizen_getMarkets","extra":1}`,
 		`{"jsonrpc":"2.0","method":"kaizen_getMarkets"}`, `{"jsonrpc":"2.0","method":"kaizen_nothing"}`, strings.Repeat("[", 40) + strings.Repeat("]", 40),

@@ -122,6 +122,14 @@ func TestRawResult(t *testing.T) {
 	}
 }
 
+// TestAnswerNames: members are found however their names are spelled.
+func TestAnswerNames(t *testing.T) {
+	a, ok := readAnswer([]byte(`{"\u006asonrpc":"2.0","i\u0064":7,"r\u0065sult":[1],"erro\u0072":{},"results":2}`))
+	if !ok || string(a.id) != "7" || string(a.result) != "[1]" || string(a.err) != "{}" {
+		t.Errorf("%v: %s", ok, a)
+	}
+}
+
 // TestAnswerID: what decides whose an answer is.
 func TestAnswerID(t *testing.T) {
 	for text, want := range map[string]uint64{

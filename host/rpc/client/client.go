@@ -68,7 +68,7 @@ type Error struct {
 
 func (e *Error) Error() string { return e.Method + ": " + e.Message }
 
-// transport carries one request and brings its answer's bytes.
+// transport carries one request and brings its answer's bytes, which nobody else has.
 type transport interface {
 	roundTrip(ctx context.Context, id uint64, request []byte) ([]byte, error)
 	close() error
