@@ -65,10 +65,7 @@ func (a *applier) addOne(run *pipeline, b *chain.Block) error {
 	if b.Header.Height <= run.tip().header.Height {
 		return r.known(b, hash)
 	}
-	if p == nil || p.begun != nil && !p.begun.goesOn(r.exec, run.tip()) {
-		p = prepare(r.inspect, b, nil)
-	}
-	return a.judge(run.add(p))
+	return a.judge(run.add(r.open.goOn(p, b, run.tip())))
 }
 
 // judge tells a block that is wrong from a failure of this node's own, and remembers

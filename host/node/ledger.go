@@ -223,18 +223,25 @@ func apply(exec *stf.Executor, v *prepared, on state.View) (*stf.Closed, error) 
 	if err != nil {
 		return nil, err
 	}
-	if err := applyAll(open, v.chunks); err != nil {
+	if err := applyAll(open, v.chunks, v.skip); err != nil {
 		return nil, err
 	}
 	return open.Close()
 }
 
-func applyAll(open *stf.Open, chunks []*chunk) error {
+// applyAll executes what is in chunks but the first skip transactions.
+func applyAll(open *stf.Open, chunks []*chunk, skip int) error {
 	for _, c := range chunks {
+		if skip >= len(c.txs) {
+			skip -= len(c.txs)
+			continue
+		}
 		if err := <-c.done; err != nil {
 			return err
 		}
-		for i := range c.txs {
+		from := skip
+		skip = 0
+		for i := from; i < len(c.txs); i++ {
 			if err := open.Apply(&c.txs[i]); err != nil {
 				return err
 			}
@@ -260,6 +267,7 @@ type prepared struct {
 	block     *chain.Block
 	begun     *begun   // nil: nothing of it is executed
 	chunks    []*chunk // of the rest
+	skip      int      // so many in chunks are not of the rest
 	signature error    // what is wrong with the header's
 	err       error    // why there is no block
 }

@@ -27,6 +27,7 @@ type meters struct {
 	refusedBlocks     atomic.Uint64
 	connectionsBroken atomic.Uint64
 	ahead             atomic.Uint64 // transactions executed before their block was sealed
+	aheadUsed         atomic.Uint64 // of those, in blocks that went on from them
 }
 
 // snapshotSeconds are the bounds of how long snapshots take.
@@ -163,6 +164,7 @@ func (r *Reader) metrics() metrics.Set {
 		counter("kaizen_refused_blocks_total", "Blocks that did not verify.", m.refusedBlocks.Load),
 		counter("kaizen_rollbacks_total", "Times that blocks were taken back.", func() uint64 { return r.views.Watch(0).Rollbacks }),
 		counter("kaizen_executed_ahead_total", "Transactions of the node that is followed that were executed before their block was sealed.", m.ahead.Load),
+		counter("kaizen_executed_ahead_used_total", "Of those, transactions whose block went on from them; the others were executed again.", m.aheadUsed.Load),
 		counter("kaizen_disconnects_total", "Connections to the node that is followed that broke.", m.connectionsBroken.Load),
 	)
 	return metrics.Set{Figures: all, Histograms: []*metrics.Histogram{m.execute, m.root, m.write, m.verify, m.snapshot}}

@@ -13,7 +13,7 @@ import (
 // openCopy executes the block that is open at the source while it grows, and computes its
 // root on the way: when it is published, there is only to compare and to store.
 //
-//	OpenTxs ─▶ add ─▶ run (inspect, execute) ─▶ … ─▶ take(sealed block) ─▶ prepared.begun
+//	OpenTxs ─▶ add ─▶ run (inspect, execute) ─▶ … ─▶ take or goOn(sealed block) ─▶ prepared.begun
 //	                  commitEarly, and with the last: close, closeEarly
 //
 // Nothing of it is believed or shown to anybody. The sealed block must have the same
@@ -106,7 +106,7 @@ func (c *openCopy) execute(m *wire.OpenTxs) bool {
 		return false
 	}
 	b.txs = append(b.txs, m.Txs...)
-	if applyAll(b.open, inspect(c.inspect, m.Txs)) != nil || b.open.Bytes() > chain.MaxBlockBytes {
+	if applyAll(b.open, inspect(c.inspect, m.Txs), 0) != nil || b.open.Bytes() > chain.MaxBlockBytes {
 		return false
 	}
 	c.ledger.meters.ahead.Add(uint64(len(m.Txs)))
@@ -141,6 +141,36 @@ func (c *openCopy) take(b *chain.Block) *begun {
 		}
 	}
 	return v
+}
+
+// goOn is b, of which p is what has been done so far or nil, with what was executed of it
+// ahead. That is there already if b came with its doorbell. If another doorbell took the
+// place of that one, a pass has read b.
+func (c *openCopy) goOn(p *prepared, b *chain.Block, on tip) *prepared {
+	began := c.take(b)
+	if p != nil && p.begun != nil {
+		began = p.begun
+	}
+	switch goes := began != nil && began.goesOn(c.exec, on); {
+	case goes && p == nil:
+		p = prepareRest(c.inspect, b, began)
+	case goes && p.begun == nil:
+		p.begun, p.skip = began, len(began.txs)
+	case !goes && (p == nil || p.begun != nil):
+		p = prepare(c.inspect, b, nil)
+	}
+	if p.begun != nil {
+		c.ledger.meters.aheadUsed.Add(uint64(len(p.begun.txs)))
+	}
+	return p
+}
+
+// height is the block of which something is executed, 0 if there is none.
+func (c *openCopy) height() uint64 {
+	if c.begun == nil {
+		return 0
+	}
+	return c.begun.open.Height()
 }
 
 // skip leaves the next block alone: that before it was too large to come with its

@@ -18,8 +18,19 @@ import (
 // copier is an openCopy without a node around it.
 type copier struct {
 	*openCopy
-	t *testing.T
+	t    *testing.T
+	came how // of blocks
 }
+
+// how a sealed block came to a read node.
+type how int
+
+const (
+	withDoorbell how = iota
+	byPass           // which left what was executed ahead to whoever takes it
+	inspected        // by a pass that did not know of that, and inspected all of it
+	hows
+)
 
 func newCopier(t *testing.T, g *chain.Genesis, history int) *copier {
 	t.Helper()
@@ -29,19 +40,24 @@ func newCopier(t *testing.T, g *chain.Genesis, history int) *copier {
 	inspect, err := newInspectors(hosttest.Script{}, 1, 64)
 	must(t, err)
 	t.Cleanup(inspect.close)
-	return &copier{&openCopy{ledger: l, exec: exec, inspect: inspect}, t}
+	return &copier{openCopy: &openCopy{ledger: l, exec: exec, inspect: inspect}, t: t}
 }
 
 // settle adds a block as a read node does that has this copy.
 func (o *copier) settle(b *chain.Block) (ahead int, err error) {
-	v := o.take(b)
 	run := pipeline{ledger: o.ledger, exec: o.exec, settle: o.ledger.recommit}
-	if v != nil {
-		if ahead = len(v.txs); !v.goesOn(o.exec, run.tip()) {
-			o.t.Error("what was executed does not go on")
-		}
+	var p *prepared
+	switch o.came {
+	case withDoorbell:
+		p = prepareRest(o.inspect, b, o.take(b))
+	case inspected:
+		p = prepare(o.inspect, b, nil)
 	}
-	err = run.add(prepareRest(o.inspect, b, v))
+	p = o.goOn(p, b, run.tip())
+	if p.begun != nil {
+		ahead = len(p.begun.txs)
+	}
+	err = run.add(p)
 	return ahead, errors.Join(err, run.finish())
 }
 
@@ -123,23 +139,26 @@ func TestOpenCopy(t *testing.T) {
 		{"too much of a later block", []wire.OpenTxs{said(b, 0, 4), {Number: 3, Txs: [][]byte{make([]byte, maxOpenWaiting+1)}}}, [2]int{4}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			o := newCopier(t, g, 4)
-			for _, m := range c.said {
-				o.add(m)
-			}
-			for i, b := range blocks[1:] {
-				o.run()
-				ahead, err := o.settle(b)
-				must(t, err)
-				if i < 2 && ahead != c.ahead[i] {
-					t.Errorf("%d transactions of block %d were executed ahead, want %d", ahead, i+1, c.ahead[i])
+			for came := range hows {
+				o := newCopier(t, g, 4)
+				o.came = came
+				for _, m := range c.said {
+					o.add(m)
 				}
-			}
-			if head := o.ledger.Head(); head != blocks[3].Header || o.ledger.versions.Root() != head.StateRoot {
-				t.Errorf("at block %d with root %s", head.Height, o.ledger.versions.Root())
-			}
-			if len(o.waiting) > 0 || o.bytes > 0 {
-				t.Errorf("%d parts wait", len(o.waiting))
+				for i, b := range blocks[1:] {
+					o.run()
+					ahead, err := o.settle(b)
+					must(t, err)
+					if i < 2 && ahead != c.ahead[i] {
+						t.Errorf("%d transactions of block %d were executed ahead, want %d", ahead, i+1, c.ahead[i])
+					}
+				}
+				if head := o.ledger.Head(); head != blocks[3].Header || o.ledger.versions.Root() != head.StateRoot {
+					t.Errorf("at block %d with root %s", head.Height, o.ledger.versions.Root())
+				}
+				if len(o.waiting) > 0 || o.bytes > 0 {
+					t.Errorf("%d parts wait", len(o.waiting))
+				}
 			}
 		})
 	}
@@ -258,6 +277,9 @@ func TestOpenCopyWhenTheMachineDoesSomethingElse(t *testing.T) {
 	if v.goesOn(o.exec, o.ledger.tip()) {
 		t.Error("it goes on")
 	}
+	if p := o.goOn(&prepared{block: right[1], begun: v}, right[1], o.ledger.tip()); p.begun != nil || len(p.chunks) == 0 {
+		t.Error("the block goes on from it")
+	}
 	o.add(said(right[1], 1, 2))
 	if o.take(right[1]) != nil {
 		t.Error("it went on")
@@ -308,7 +330,7 @@ func TestOpenBlockIsTold(t *testing.T) {
 // block is right or wrong whatever that was.
 func TestFollowAhead(t *testing.T) {
 	g := testGenesis()
-	blocks := fullChain(t, g, 3, 3, 3, 3)
+	blocks := fullChain(t, g, 3, 3, 3, 3, 3, 3)
 	src := newSource(t, g, blocks[:2])
 	r, run := startReader(t, readerConfig(t, g, src.addr), deps())
 	must(t, r.WaitFor(within(t), 1))
@@ -324,21 +346,30 @@ func TestFollowAhead(t *testing.T) {
 	until("the reader asks for the open block", src.server.HasOpen)
 	until("the reader has heard of block 1", func() bool { r.mu.Lock(); defer r.mu.Unlock(); return r.source.Number == 1 })
 	ahead := uint64(0)
-	for _, m := range []wire.OpenTxs{
-		said(blocks[2], 0, len(blocks[2].Txs)),
-		{Number: 3, Time: blocks[3].Header.Time, Oracle: blocks[3].Oracle, Txs: [][]byte{[]byte("set other 1")}},
+	for _, c := range []struct {
+		said wire.OpenTxs
+		tip  uint64 // that it is told of next
+		used int
+	}{
+		{said(blocks[2], 0, 3), 2, 3},
+		{wire.OpenTxs{Number: 3, Time: blocks[3].Header.Time, Oracle: blocks[3].Oracle, Txs: [][]byte{[]byte("set other 1")}}, 3, 0},
+		{said(blocks[4], 0, 2), 5, 2}, // the doorbell of the block after it took the place of its own
 	} {
-		src.server.Open(m)
-		ahead += uint64(len(m.Txs))
+		src.server.Open(c.said)
+		ahead += uint64(len(c.said.Txs))
 		until(fmt.Sprintf("%d transactions executed ahead", ahead), func() bool { return r.views.meters.ahead.Load() == ahead })
-		src.ring(blocks[:m.Number+1])
-		must(t, r.WaitFor(ctx, m.Number))
+		before := r.views.meters.aheadUsed.Load()
+		src.ring(blocks[:c.tip+1])
+		must(t, r.WaitFor(ctx, c.tip))
+		if used := r.views.meters.aheadUsed.Load() - before; used != uint64(c.used) {
+			t.Errorf("up to block %d %d transactions executed ahead were used, want %d", c.tip, used, c.used)
+		}
 	}
-	wrong := relinked(blocks, 4, func(h *chain.Header) { h.StateRoot[0]++ })
-	src.server.Open(said(wrong[4], 0, 2))
-	until("block 4 begun", func() bool { return r.views.meters.ahead.Load() == ahead+2 })
+	wrong := relinked(blocks, 6, func(h *chain.Header) { h.StateRoot[0]++ })
+	src.server.Open(said(wrong[6], 0, 2))
+	until("block 6 begun", func() bool { return r.views.meters.ahead.Load() == ahead+2 })
 	src.ring(wrong)
-	if alarm := alarmed(t, r); r.Verified() != 3 {
+	if alarm := alarmed(t, r); r.Verified() != 5 {
 		t.Errorf("verified up to %d: %s", r.Verified(), alarm)
 	}
 	run.mustStop()

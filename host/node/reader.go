@@ -375,6 +375,7 @@ func (r *Reader) session(ctx context.Context, client *wire.Client) error {
 			return nil
 		}
 		if now() >= heldUntil {
+			source.left.Store(r.open.height())
 			if err := r.answer(&bell, now, f); isFatal(err) {
 				return err
 			} else if err != nil {

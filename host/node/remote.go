@@ -21,13 +21,15 @@ type remote struct {
 	next     *rangeRead
 	ready    map[*chain.Block]*prepared // of the range that was delivered last
 	expected atomic.Pointer[prepared]   // the block that came with a doorbell; whoever swaps it out has it
+	left     atomic.Uint64              // the block that was executed ahead: its inspection is left to who takes it
 }
 
 // rangeRead is a read of blocks that may still be under way.
 type rangeRead struct {
 	from   uint64
 	done   chan struct{}
-	blocks []*prepared
+	blocks []*chain.Block
+	ready  map[*chain.Block]*prepared
 	err    error
 }
 
@@ -64,39 +66,39 @@ func (s *remote) Blocks(from uint64, limit int) ([]*chain.Block, error) {
 	if f.err != nil {
 		return nil, f.err
 	}
-	clear(s.ready)
-	blocks := make([]*chain.Block, len(f.blocks))
-	for i, p := range f.blocks {
-		blocks[i] = p.block
-		s.ready[p.block] = p
-	}
-	if next := from + uint64(len(blocks)); len(blocks) > 0 && next <= s.proposed {
+	s.ready = f.ready
+	if next := from + uint64(len(f.blocks)); len(f.blocks) > 0 && next <= s.proposed {
 		s.next = s.fetch(next, limit)
 	}
-	return blocks[:min(len(blocks), limit)], nil
+	return f.blocks[:min(len(f.blocks), limit)], nil
 }
 
 func (s *remote) fetch(from uint64, limit int) *rangeRead {
-	f := &rangeRead{from: from, done: make(chan struct{})}
+	f := &rangeRead{from: from, done: make(chan struct{}), ready: map[*chain.Block]*prepared{}}
 	s.running.Go(func() {
 		defer close(f.done)
-		var blocks []*chain.Block
-		if blocks, f.err = s.Source.Blocks(from, limit); f.err != nil {
+		if f.blocks, f.err = s.Source.Blocks(from, limit); f.err != nil {
 			return
 		}
-		for _, b := range blocks {
-			f.blocks = append(f.blocks, s.prepare(b))
+		for _, b := range f.blocks {
+			if p := s.prepare(b); p != nil {
+				f.ready[b] = p
+			}
 		}
 	})
 	return f
 }
 
 // prepare starts the inspection of a block that was read, unless it is the one that
-// came with a doorbell: another may have followed it before the pass asked.
+// came with a doorbell, since another may have followed it before the pass asked, or was
+// executed ahead.
 func (s *remote) prepare(b *chain.Block) *prepared {
 	e := s.expected.Load()
 	if e != nil && e.block.Header == b.Header && bytes.Equal(e.block.Append(nil), b.Append(nil)) && s.expected.CompareAndSwap(e, nil) {
 		return e
+	}
+	if b.Header.Height == s.left.Load() {
+		return nil
 	}
 	return prepare(s.inspect, b, nil)
 }
